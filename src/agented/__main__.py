@@ -1,0 +1,3 @@
+from agented.cli import main
+
+main()

@@ -1,0 +1,224 @@
+"""What the house asks of an AI coding CLI. A backend is data: a part that is None means "this CLI cannot".
+
+A backend starts no process, opens no socket and reads no environment: it builds commands, reads lines, and reads the
+files of the CLI home it is given. The engine does the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from agented.backends.events import Event, TokensUsed
+
+
+class Permission(StrEnum):
+    READ = "read"
+    """Looks, answers, changes nothing."""
+    EDIT = "edit"
+    """Changes files of its workspace and runs what the CLI considers safe there."""
+    FULL = "full"
+    """Runs anything without asking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as the CLI printed it, decoded (bad bytes replaced), without its line end."""
+
+    text: str
+    stderr: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a command is built for.
+
+    program: the start of argv that runs the CLI (its path, or an interpreter and a script).
+    home: the account's own CLI home, or None for the person's default one.
+    resume: the CLI's session id to go on with.
+    max_cost_usd: passed on where the CLI has a flag for it.
+    """
+
+    program: Sequence[str]
+    prompt: str
+    workdir: Path
+    home: Path | None = None
+    model: str | None = None
+    permission: Permission = Permission.EDIT
+    resume: str | None = None
+    mcp_config: Path | None = None
+    max_cost_usd: Decimal | None = None
+    as_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """argv with absolute program; `env` is added to the built environment; stdin None means /dev/null."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes | None = None
+    pty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the leader ended: an exit code, or the signal that killed it."""
+
+    code: int | None
+    signal: int | None = None
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LIMITED = "limited"
+    LOGGED_OUT = "logged_out"
+
+
+class Reason(StrEnum):
+    """Why an attempt did not succeed, as far as a CLI's own words tell. Engine-side reasons are in executions."""
+
+    USAGE_LIMIT = "usage_limit"
+    RATE_LIMITED = "rate_limited"
+    NO_CREDIT = "no_credit"
+    BAD_CREDENTIALS = "bad_credentials"
+    OVERLOADED = "overloaded"
+    PROVIDER_ERROR = "provider_error"
+    BAD_REQUEST = "bad_request"
+    DISCONNECTED = "disconnected"
+    UNREACHABLE = "unreachable"
+    MAX_TURNS = "max_turns"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    NEEDS_INPUT = "needs_input"
+    PERMISSION_DENIED = "permission_denied"
+    SESSION_MISSING = "session_missing"
+    BAD_CONFIG = "bad_config"
+    INTERRUPTED = "interrupted"
+    NO_FINAL_EVENT = "no_final_event"
+    CLI_ERROR = "cli_error"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an attempt meant. `reason` is None exactly when it succeeded; `detail` is one line for people."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    detail: str = ""
+    until: datetime | None = None
+
+
+class Output(Protocol):
+    """Reads one attempt's lines in order. Never raises, whatever it is fed."""
+
+    def feed(self, line: Line) -> Iterable[Event]: ...
+
+    def verdict(self, exit: Exit) -> Verdict: ...
+
+
+class NewOutput(Protocol):
+    def __call__(self, before: TokensUsed = ...) -> Output:
+        """`before`: what earlier attempts of the same CLI session used (some CLIs print running totals)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """Versions this translator was checked with: from <= version < below, as dotted numbers."""
+
+    since: str
+    below: str
+
+    def holds(self, version: str) -> bool:
+        return _numbers(self.since) <= _numbers(version) < _numbers(self.below)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:4])
+
+
+class Secrets(Protocol):
+    """The system's secret store (macOS Keychain); answers None everywhere else."""
+
+    def read(self, service: str, account: str | None = None) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Credentials as read, never written. kind: subscription | api_key. `secrets` are masked in all output."""
+
+    kind: str
+    email: str | None = None
+    plan: str | None = None
+    token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    secrets: Sequence[str] = field(default=(), repr=False)
+    provider: str | None = None
+    """Where a CLI signs in to many providers, the one this login is for."""
+
+
+class Credentials(Protocol):
+    def read(self, home: Path, secrets: Secrets, env: Mapping[str, str]) -> Login | None:
+        """The login of a CLI home, or None. Tolerates missing, torn and foreign files.
+
+        home: the account's CLI home, or the person's home folder with `env` naming nothing else.
+        env: the account's extra environment; a key there wins as it does in the CLI.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    id: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What `--model` takes: a fixed list, or a command to ask the CLI with and a reader of its answer."""
+
+    known: Sequence[Model] = ()
+    command: Callable[[Task], Command] | None = None
+    parse: Callable[[str], Sequence[Model]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    name: str
+    """Short and lower-case: what --backend takes."""
+    title: str
+    program: str
+    """The file looked for on PATH."""
+    tested: VersionRange
+    build_command: Callable[[Task], Command]
+    new_output: NewOutput
+    home_env: Callable[[Path], Mapping[str, str]]
+    """The variables that point the CLI at a home of its own."""
+    default_home: Callable[[Path], Path]
+    """The CLI home inside a person's home folder, as `home_env` would name it."""
+    install_hint: str
+    """The exact command that installs it."""
+    sign_in_hint: str
+    """The exact act that signs in."""
+    builtin: Sequence[str] | None = None
+    """Set when the program ships with us: the start of argv. Nothing is looked for on PATH then."""
+    version_args: Sequence[str] = ("--version",)
+    needs_login: bool = True
+    can_resume: bool = False
+    continue_prompt: str | None = (
+        "The process that worked on this task was interrupted. Look at what is done already and finish the task."
+    )
+    """Said when a session is resumed after its process was lost; None says the prompt again."""
+    permissions: Sequence[Permission] = (Permission.READ, Permission.EDIT, Permission.FULL)
+    credentials: Credentials | None = None
+    models: Models | None = None
+    login_command: Sequence[str] | None = None
+    """Arguments after the program that start the CLI's own sign-in in a terminal."""

@@ -1,0 +1,216 @@
+"""All commands. Only click is imported at the start: what a command needs comes when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agented.settings import Settings
+
+_DATA = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder (AGENTED_DATA; default: per user)."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agented", message="%(version)s")
+def program() -> None:
+    """Run AI coding CLIs as bots: started by events, watched live, never losing work."""
+
+
+def run_program() -> None:
+    """Errors of ours end with their message, their hint, and their own exit code."""
+    from agented.kit.errors import AgentedError
+
+    try:
+        program.main(prog_name="agented", standalone_mode=False)
+    except AgentedError as error:
+        click.echo(f"agented: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+
+
+def _settings(**flags: Any) -> Settings:
+    from agented.settings import load_settings
+
+    return load_settings(**flags)
+
+
+@program.command()
+@_DATA
+@click.option("--host", help="Address to listen on (127.0.0.1).")
+@click.option("--port", type=int, help="Port to listen on (20000); 0 picks a free one.")
+def serve(data: Path | None, host: str | None, port: int | None) -> None:
+    """Serve the web app and the API, and run what is queued."""
+    from agented.cli.serving import serve as serve_now
+
+    serve_now(_settings(data=data, host=host, port=port))
+
+
+@program.command()
+@click.argument("prompt")
+@click.option("--backend", "-b", required=True, help="Name of the AI CLI to run.")
+@click.option("--project", "-p", default=".", show_default=True, help="Path of a git repository, or a project's id.")
+@click.option("--permission", type=click.Choice(["read", "edit", "full"]), default="edit", show_default=True)
+@click.option("--model", "-m", help="Model, as the CLI names it.")
+@click.option("--account", help="Account to use, as `agented accounts` names it.")
+@click.option("--ref", help="Branch, tag or commit to start from.")
+@click.option("--key", help="The same key is the same execution.")
+@_DATA
+@_JSON
+def run(
+    prompt: str,
+    backend: str,
+    project: str,
+    permission: str,
+    model: str | None,
+    account: str | None,
+    ref: str | None,
+    key: str | None,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """Run PROMPT and show what happens; `-` reads the prompt from stdin. Exit code 0 only when it succeeded."""
+    from agented.cli.running import run_prompt
+
+    if prompt == "-":
+        prompt = click.get_text_stream("stdin").read()
+    wish = {
+        "project": str(Path(project).absolute()) if not project.startswith("prj_") else project,
+        "backend": backend,
+        "prompt": prompt,
+        "permission": permission,
+        "model": model,
+        "account": account,
+        "ref": ref,
+        "key": key,
+    }
+    sys.exit(run_prompt(_settings(data=data), wish, as_json=as_json))
+
+
+@program.command()
+@_DATA
+@_JSON
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+@click.option("--state", help="States, separated by commas.")
+def executions(data: Path | None, as_json: bool, limit: int, state: str | None) -> None:
+    """List executions, newest first."""
+    from agented.cli.looking import list_executions
+
+    list_executions(_settings(data=data), limit=limit, state=state, as_json=as_json)
+
+
+@program.command()
+@click.argument("execution")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the execution ends.")
+@_DATA
+def logs(execution: str, follow: bool, data: Path | None) -> None:
+    """Print what EXECUTION printed."""
+    from agented.cli.looking import print_log
+
+    print_log(_settings(data=data), execution, follow=follow)
+
+
+@program.command()
+@click.argument("execution")
+@click.option("--reason", help="Why; kept with the execution.")
+@_DATA
+def cancel(execution: str, reason: str | None, data: Path | None) -> None:
+    """Stop EXECUTION; returns when its processes are gone."""
+    from agented.cli.looking import cancel_execution
+
+    cancel_execution(_settings(data=data), execution, reason)
+
+
+@program.command()
+@_DATA
+@_JSON
+def doctor(data: Path | None, as_json: bool) -> None:
+    """Check this machine: what is found, what is missing, and the exact next act."""
+    from agented.cli.doctor import examine
+
+    sys.exit(examine(_settings(data=data), as_json=as_json))
+
+
+@program.command()
+@click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True)
+@click.option("--name", default="command line", show_default=True, help="What the token is for.")
+@_DATA
+def token(role: str, name: str, data: Path | None) -> None:
+    """Print a new API token; it is shown only now."""
+    from agented.cli.access import new_token
+
+    click.echo(new_token(_settings(data=data), name=name, role=role))
+
+
+@program.command()
+@_DATA
+def link(data: Path | None) -> None:
+    """Print a link that signs in once, within 15 minutes."""
+    from agented.cli.access import new_link
+
+    click.echo(new_link(_settings(data=data)))
+
+
+@program.command()
+def openapi() -> None:
+    """Print the API's description (OpenAPI)."""
+    from agented.cli.serving import print_openapi
+
+    print_openapi()
+
+
+@program.group()
+def accounts() -> None:
+    """The accounts that executions run as."""
+
+
+@accounts.command("add")
+@click.argument("name")
+@click.option("--backend", "-b", required=True, help="Name of the AI CLI.")
+@click.option(
+    "--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="The CLI's own home folder."
+)
+@click.option("--env", "env", multiple=True, metavar="KEY=VALUE", help="Extra environment; secrets are encrypted.")
+@click.option("--program", "own_program", type=click.Path(path_type=Path), help="The CLI's program, if not on PATH.")
+@_DATA
+def add_account(
+    name: str, backend: str, home: Path, env: tuple[str, ...], own_program: Path | None, data: Path | None
+) -> None:
+    """Add an account NAME with a CLI home of its own."""
+    from agented.cli.access import add_account as add
+
+    add(_settings(data=data), name=name, backend=backend, home=home, env=env, own_program=own_program)
+
+
+@accounts.command("list")
+@_DATA
+@_JSON
+def list_accounts(data: Path | None, as_json: bool) -> None:
+    """List the added accounts."""
+    from agented.cli.access import list_accounts as show
+
+    show(_settings(data=data), as_json=as_json)
+
+
+@accounts.command("remove")
+@click.argument("name")
+@_DATA
+def remove_account(name: str, data: Path | None) -> None:
+    """Forget an account; its CLI home stays as it is."""
+    from agented.cli.access import remove_account as remove
+
+    remove(_settings(data=data), name)

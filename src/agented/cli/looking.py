@@ -1,0 +1,68 @@
+"""Commands that look at executions, or stop one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agented.cli.reaching import reach
+from agented.cli.running import Screen, watch
+from agented.kit.http import JsonClient
+from agented.kit.text import printable
+
+if TYPE_CHECKING:
+    from agented.settings import Settings
+
+
+def list_executions(settings: Settings, *, limit: int, state: str | None, as_json: bool) -> None:
+    with reach(settings) as client:
+        page = client.get("/api/executions", limit=limit, state=state)
+    if as_json:
+        click.echo(json.dumps(page))
+        return
+    for item in page["items"]:
+        colour = {"succeeded": "green", "failed": "red", "timed_out": "red"}.get(item["state"])
+        state_text = click.style(f"{item['state']:<10}", fg=colour)
+        click.echo(f"{item['id']}  {state_text} {item['backend']:<10} {printable(item['title'])[:70]}")
+    if not page["items"]:
+        click.echo("Nothing has run yet. Start with: agented run PROMPT --backend NAME --project PATH", err=True)
+
+
+def print_log(settings: Settings, execution_id: str, *, follow: bool) -> None:
+    with reach(settings) as client:
+        if follow:
+            client.get(f"/api/executions/{execution_id}")
+            watch(client, execution_id, _Lines())
+            return
+        first = 1
+        while True:
+            page = client.get(f"/api/executions/{execution_id}/log", **{"from": first, "limit": 2000})
+            for line in page["lines"]:
+                _put(line)
+            if not page["lines"]:
+                return
+            first = page["lines"][-1]["n"] + 1
+
+
+def cancel_execution(settings: Settings, execution_id: str, reason: str | None) -> None:
+    with reach(settings) as client:
+        ended = _cancel(client, execution_id, reason)
+    click.echo(f"{execution_id} {ended['state']}")
+
+
+def _cancel(client: JsonClient, execution_id: str, reason: str | None) -> dict[str, Any]:
+    return dict(client.post(f"/api/executions/{execution_id}/cancel", {"reason": reason}))
+
+
+class _Lines(Screen):
+    def line(self, line: dict[str, Any]) -> None:
+        _put(line)
+
+
+def _put(line: dict[str, Any]) -> None:
+    text = printable(line["text"]) if sys.stdout.isatty() else line["text"]
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,207 @@
+"""What an execution and its attempts are, how they move, and what each reason means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from agented.backends.contract import Permission, Reason
+from agented.backends.events import TokensUsed
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    WAITING = "waiting"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    SUPERSEDED = "superseded"
+
+
+TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.SUPERSEDED})
+ACTIVE = frozenset({State.PREPARING, State.RUNNING, State.STOPPING})
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.PREPARING, State.CANCELLED, State.SUPERSEDED, State.FAILED}),
+    State.PREPARING: frozenset({State.RUNNING, State.WAITING, State.FAILED, State.STOPPING}),
+    State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.PREPARING, State.STOPPING, State.TIMED_OUT}),
+    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.SUPERSEDED}),
+    State.STOPPING: frozenset({State.CANCELLED}),
+}
+
+
+class AttemptState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+class AttemptVerdict(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LIMITED = "limited"
+    LOGGED_OUT = "logged_out"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+
+
+class Retry(StrEnum):
+    """What happens by itself after an attempt that ended with a reason."""
+
+    NEVER = "never"
+    """A person decides."""
+    ONCE = "once"
+    """One more attempt in the same workspace, resuming the CLI's session where it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRule:
+    """One row of the table of reasons: what people read, and the one retry rule."""
+
+    title: str
+    action: str
+    retry: Retry = Retry.NEVER
+
+
+REASONS: Mapping[str, ReasonRule] = {
+    Reason.USAGE_LIMIT: ReasonRule(
+        "The account's usage limit is reached", "Retry after the reset or on another account"
+    ),
+    Reason.RATE_LIMITED: ReasonRule("The provider asked for fewer requests", "Retry in a few minutes"),
+    Reason.NO_CREDIT: ReasonRule("The account has no credit left", "Add credit or use another account"),
+    Reason.BAD_CREDENTIALS: ReasonRule("The CLI is not signed in", "Sign in and retry"),
+    Reason.OVERLOADED: ReasonRule("The provider is overloaded", "Retry later"),
+    Reason.PROVIDER_ERROR: ReasonRule("The provider failed", "Retry later"),
+    Reason.BAD_REQUEST: ReasonRule("The provider refused the request", "Check the model's name"),
+    Reason.DISCONNECTED: ReasonRule("The connection to the provider broke", "Retry"),
+    Reason.UNREACHABLE: ReasonRule("The provider cannot be reached", "Check the network and retry"),
+    Reason.MAX_TURNS: ReasonRule("The CLI's limit of turns is reached", "Retry with a smaller task"),
+    Reason.BUDGET_EXHAUSTED: ReasonRule("The run's budget is spent", "Raise the budget and retry"),
+    Reason.NEEDS_INPUT: ReasonRule("The CLI asked a question", "Answer it in the prompt and retry"),
+    Reason.PERMISSION_DENIED: ReasonRule("The permission did not suffice", "Retry with a wider permission"),
+    Reason.SESSION_MISSING: ReasonRule("The CLI's session to resume is gone", "Start a new run"),
+    Reason.BAD_CONFIG: ReasonRule("The CLI refused its configuration", "Read the log"),
+    Reason.INTERRUPTED: ReasonRule("The CLI was interrupted", "Retry"),
+    Reason.NO_FINAL_EVENT: ReasonRule("The CLI ended without its final word", "Read the log"),
+    Reason.CLI_ERROR: ReasonRule("The CLI failed", "Read the log"),
+    Reason.KILLED: ReasonRule("The CLI was killed from outside", "Retry"),
+    "cancelled": ReasonRule("Stopped by a person", "Retry"),
+    "wall_time": ReasonRule("It ran longer than allowed", "Raise the time limit and retry"),
+    "silence": ReasonRule("It printed nothing for too long", "Read the log"),
+    "output_limit": ReasonRule("It printed more than allowed", "Read the log"),
+    "shutdown": ReasonRule("The machine was shut down", "Retry", Retry.ONCE),
+    "lost": ReasonRule("Its keeper was killed; what became of it is not known", "Retry", Retry.ONCE),
+    "program_missing": ReasonRule("The CLI is not installed", "Install it and retry"),
+    "not_executable": ReasonRule("The CLI cannot be executed", "Make it executable and retry"),
+    "launch_failed": ReasonRule("The CLI could not be started", "Read the detail"),
+    "workspace_failed": ReasonRule("The workspace could not be made", "Read the detail"),
+    "account_missing": ReasonRule("The account is gone", "Choose another account"),
+    "backend_missing": ReasonRule("The backend is not installed", "Install its plug-in"),
+    "project_missing": ReasonRule("The project is gone", "Add it again"),
+    "project_full": ReasonRule("All workspaces of the project are in use", "It goes on by itself"),
+    "account_full": ReasonRule("The account runs as many as it may", "It goes on by itself"),
+    "broken": ReasonRule("A fault of Agented", "Report it with the server's log"),
+}
+
+MAX_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Please run this. `key`: the same key is the same execution. priority: 0 (last) to 9 (first)."""
+
+    origin: str
+    project_id: str
+    backend: str
+    prompt: str
+    permission: Permission = Permission.EDIT
+    model: str | None = None
+    ref: str | None = None
+    account: str | None = None
+    key: str | None = None
+    priority: int = 5
+    wall_s: float | None = None
+    silence_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    id: str
+    state: State
+    request: Request
+    created_at: datetime
+    rev: int
+    fair_tag: int
+    turn: int = 0
+    """How often it was put into the engine's queue; each turn is one workflow of the engine."""
+    reason: str | None = None
+    detail: str | None = None
+    title: str = ""
+    branch: str | None = None
+    account_name: str | None = None
+    session_id: str | None = None
+    exit_code: int | None = None
+    tokens: TokensUsed = field(default_factory=TokensUsed)
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    last_output_at: datetime | None = None
+    attempt_count: int = 0
+    lines: int = 0
+    bytes: int = 0
+    changed_files: int | None = None
+    additions: int | None = None
+    deletions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    id: str
+    execution_id: str
+    number: int
+    state: AttemptState
+    started_at: datetime
+    log_offset: int
+    first_event: int
+    account_name: str | None = None
+    verdict: AttemptVerdict | None = None
+    reason: str | None = None
+    detail: str | None = None
+    pid: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    ended_at: datetime | None = None
+    session_id: str | None = None
+    resumed: bool = False
+    cli_version: str | None = None
+    command: tuple[str, ...] = ()
+    tokens: TokensUsed = field(default_factory=TokensUsed)
+
+
+def title_of(prompt: str) -> str:
+    """The first line that says something, at most 120 characters."""
+    for line in prompt.splitlines():
+        if line.strip():
+            return line.strip()[:120]
+    return ""
+
+
+def add_tokens(left: TokensUsed, right: TokensUsed) -> TokensUsed:
+    cost: Decimal | None = None
+    if left.cost_usd is not None or right.cost_usd is not None:
+        cost = (left.cost_usd or Decimal(0)) + (right.cost_usd or Decimal(0))
+    return TokensUsed(
+        input=left.input + right.input,
+        output=left.output + right.output,
+        cache_read=left.cache_read + right.cache_read,
+        cache_write=left.cache_write + right.cache_write,
+        cost_usd=cost,
+    )

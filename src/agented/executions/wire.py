@@ -1,0 +1,92 @@
+"""Executions in the words of HTTP: the same shapes in replies and in the event stream."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from agented.executions.model import Attempt, Execution
+from agented.executions.output import ShownLine
+
+
+def instant(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def execution_out(execution: Execution, project_name: str) -> dict[str, Any]:
+    """A row of a list: neither prompt nor log text."""
+    request, tokens = execution.request, execution.tokens
+    changes = None
+    if execution.changed_files is not None:
+        changes = {
+            "files": execution.changed_files,
+            "additions": execution.additions or 0,
+            "deletions": execution.deletions or 0,
+        }
+    return {
+        "id": execution.id,
+        "state": str(execution.state),
+        "reason": execution.reason,
+        "detail": execution.detail,
+        "title": execution.title,
+        "backend": request.backend,
+        "project": {"id": request.project_id, "name": project_name},
+        "permission": str(request.permission),
+        "model": request.model,
+        "ref": request.ref,
+        "branch": execution.branch,
+        "account": execution.account_name or request.account,
+        "origin": request.origin,
+        "priority": request.priority,
+        "session_id": execution.session_id,
+        "exit_code": execution.exit_code,
+        "tokens": {
+            "input": tokens.input,
+            "output": tokens.output,
+            "cache_read": tokens.cache_read,
+            "cache_write": tokens.cache_write,
+            "cost_usd": None if tokens.cost_usd is None else str(tokens.cost_usd),
+        },
+        "created_at": instant(execution.created_at),
+        "started_at": instant(execution.started_at),
+        "ended_at": instant(execution.ended_at),
+        "last_output_at": instant(execution.last_output_at),
+        "attempt_count": execution.attempt_count,
+        "lines": execution.lines,
+        "bytes": execution.bytes,
+        "changes": changes,
+        "rev": execution.rev,
+    }
+
+
+def attempt_out(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "number": attempt.number,
+        "state": str(attempt.state),
+        "verdict": None if attempt.verdict is None else str(attempt.verdict),
+        "reason": attempt.reason,
+        "detail": attempt.detail,
+        "account": attempt.account_name,
+        "pid": attempt.pid,
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "started_at": instant(attempt.started_at),
+        "ended_at": instant(attempt.ended_at),
+        "session_id": attempt.session_id,
+        "resumed": attempt.resumed,
+        "cli_version": attempt.cli_version,
+        "command": list(attempt.command),
+    }
+
+
+def line_out(line: ShownLine) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "n": line.n,
+        "t": instant(line.at),
+        "stream": "stderr" if line.stderr else "stdout",
+        "text": line.text,
+    }
+    if line.cut:
+        shown |= {"truncated": True, "bytes": line.size}
+    return shown

@@ -1,0 +1,520 @@
+"""Drives one execution from where it stands to where it must wait or has ended.
+
+`drive` may be called again at any point after a crash: it decides from evidence (the row, the attempt's folder), never
+from what it meant to do. A CLI is never started blindly: an attempt that may have started is followed or found lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from agented.accounts.model import Account
+from agented.backends.contract import Backend, Command, Login, Task
+from agented.backends.events import TokensUsed
+from agented.executions import keeping, store
+from agented.executions.attempt import (
+    End,
+    Follower,
+    Limits,
+    Progress,
+    find_program,
+    is_secret_name,
+    launch,
+)
+from agented.executions.engine import Detached, Engine
+from agented.executions.journal import Journal
+from agented.executions.model import (
+    MAX_ATTEMPTS,
+    REASONS,
+    TERMINAL,
+    Attempt,
+    AttemptState,
+    AttemptVerdict,
+    Execution,
+    Retry,
+    State,
+    add_tokens,
+)
+from agented.executions.output import Kept
+from agented.kit.bus import Bus
+from agented.kit.clock import Clock, from_micros
+from agented.kit.db import Database
+from agented.kit.errors import AgentedError
+from agented.kit.ids import new_id
+from agented.projects.model import Changes, Project, Workspace
+
+log = logging.getLogger(__name__)
+
+_FINAL: Mapping[AttemptVerdict, State] = {
+    AttemptVerdict.SUCCEEDED: State.SUCCEEDED,
+    AttemptVerdict.FAILED: State.FAILED,
+    AttemptVerdict.LIMITED: State.FAILED,
+    AttemptVerdict.LOGGED_OUT: State.FAILED,
+    AttemptVerdict.CANCELLED: State.CANCELLED,
+    AttemptVerdict.TIMED_OUT: State.TIMED_OUT,
+    AttemptVerdict.LOST: State.FAILED,
+}
+
+
+class WorkspacePort(Protocol):
+    """What the worker needs of the projects room."""
+
+    def open(self, project: Project, ref: str | None, execution_id: str) -> Workspace | None: ...
+    def get(self, execution_id: str) -> Workspace | None: ...
+    def is_full(self, project_id: str) -> bool: ...
+    def collect(self, workspace: Workspace) -> Changes: ...
+    def close(self, workspace: Workspace) -> Workspace: ...
+
+
+class AccountPort(Protocol):
+    """What the worker needs of the accounts room."""
+
+    def choose(self, backend: str, account: str | None) -> Account: ...
+    def read_login(self, backend: Backend, account: Account) -> Login | None: ...
+    def env_of(self, backend: Backend, account: Account) -> Mapping[str, str]: ...
+    def secrets_of(self, account: Account, login: Login | None) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPorts:
+    """base_env: what every CLI's environment starts from. versions: the CLI's version as last detected."""
+
+    db: Database
+    bus: Bus
+    clock: Clock
+    engine: Engine
+    workspaces: WorkspacePort
+    accounts: AccountPort
+    backend: Callable[[str], Backend]
+    project: Callable[[str], Project | None]
+    version: Callable[[str], str | None]
+    base_env: Mapping[str, str]
+    runs: Path
+    limits: Limits
+    host_limit: Callable[[], int]
+    account_limit: Callable[[], int]
+
+
+class Worker:
+    def __init__(self, ports: WorkerPorts) -> None:
+        self._ports = ports
+        self._leaving = threading.Event()
+        self._children: dict[str, keeping.Child] = {}
+        self._slot_lock = threading.Lock()
+
+    def leave(self) -> None:
+        """The server goes: runs go on under their keepers, drives are broken off."""
+        self._leaving.set()
+        self._ports.bus.ring("slots")
+
+    def drive(self, execution_id: str) -> None:
+        """Raises Detached when the server leaves before the end; every other fault ends the execution as `broken`."""
+        try:
+            self._drive(execution_id)
+        except Exception as error:
+            # The worker loop is one of the four doors where every fault is caught.
+            if self._leaving.is_set():
+                # The database closes while threads still look; what they meant to do is taken up by the next start.
+                raise Detached from error
+            log.exception("driving %s failed", execution_id)
+            self._fail(execution_id, "broken", f"{type(error).__name__}: {error}")
+
+    def folder(self, execution_id: str) -> Path:
+        return self._ports.runs / execution_id
+
+    def attempt_folder(self, attempt: Attempt) -> Path:
+        return self.folder(attempt.execution_id) / f"attempt-{attempt.number}"
+
+    def _drive(self, execution_id: str) -> None:
+        while True:
+            if self._leaving.is_set():
+                raise Detached
+            with self._ports.db.read() as conn:
+                execution = store.find(conn, execution_id)
+            if execution is None or execution.state in TERMINAL or execution.state is State.WAITING:
+                return
+            if execution.state is State.QUEUED:
+                self._take(execution)
+            elif execution.state is State.PREPARING:
+                self._prepare(execution)
+            else:
+                self._see_through(execution)
+
+    def _take(self, execution: Execution) -> None:
+        """QUEUED -> PREPARING when the machine has a slot; recovered runs may hold more slots than the queue knows."""
+        while not self._leaving.is_set():
+            heard = self._ports.bus.count("slots")
+            with self._slot_lock, self._ports.db.write() as conn:
+                if store.count_active(conn) < self._ports.host_limit():
+                    store.move(conn, execution.id, State.PREPARING, started_at=self._ports.clock.now())
+                    store.advance_fair_time(conn, execution.fair_tag)
+                    break
+                now = store.find(conn, execution.id)
+            if now is None or now.state is not State.QUEUED:
+                return
+            self._ports.bus.wait("slots", heard, 1.0)
+        self._ring(execution.id)
+
+    def _prepare(self, execution: Execution) -> None:
+        """PREPARING -> RUNNING with a started attempt, or WAITING, or FAILED."""
+        before = self._attempts(execution.id)
+        if before and before[-1].state is AttemptState.STARTING:
+            self._settle_start(execution, before[-1])
+            return
+        try:
+            backend = self._ports.backend(execution.request.backend)
+        except AgentedError as error:
+            self._fail(execution.id, "backend_missing", error.message)
+            return
+        try:
+            account = self._ports.accounts.choose(backend.name, execution.request.account)
+        except AgentedError as error:
+            self._fail(execution.id, "account_missing", error.message)
+            return
+        if not account.is_default and self._wait_for_account(execution, account):
+            return
+        project = self._ports.project(execution.request.project_id)
+        if project is None:
+            self._fail(execution.id, "project_missing", "The project is not known any more.")
+            return
+        try:
+            workspace = self._ports.workspaces.open(project, execution.request.ref, execution.id)
+        except AgentedError as error:
+            self._fail(execution.id, "workspace_failed", error.message)
+            return
+        if workspace is None:
+            self._wait_for_project(execution)
+            return
+        self._start(execution, backend, account, workspace, before)
+
+    def _start(
+        self, execution: Execution, backend: Backend, account: Account, workspace: Workspace, before: list[Attempt]
+    ) -> None:
+        ports = self._ports
+        request = execution.request
+        path = ports.base_env.get("PATH", os.defpath)
+        program = find_program(backend, path, account.program)
+        if program is None:
+            self._fail(execution.id, "program_missing", f"{backend.program} is not installed. {backend.install_hint}")
+            return
+        resume = before[-1].session_id if before and backend.can_resume else None
+        command = backend.build_command(
+            Task(
+                program=program,
+                prompt=(backend.continue_prompt or request.prompt) if resume else request.prompt,
+                workdir=workspace.path,
+                home=account.home,
+                model=request.model,
+                permission=request.permission,
+                resume=resume,
+                as_root=os.geteuid() == 0,
+            )
+        )
+        login = ports.accounts.read_login(backend, account)
+        account_env = ports.accounts.env_of(backend, account)
+        secrets = ports.accounts.secrets_of(account, login)
+        folder = self.folder(execution.id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with Kept(folder) as kept, Journal(folder) as journal:
+            offset, _, _ = kept.end()
+            first_event = journal.count()
+        attempt = Attempt(
+            id=new_id("att"),
+            execution_id=execution.id,
+            number=len(before) + 1,
+            state=AttemptState.STARTING,
+            started_at=ports.clock.now(),
+            log_offset=offset,
+            first_event=first_event,
+            account_name=account.name,
+            session_id=resume,
+            resumed=resume is not None,
+            cli_version=ports.version(backend.name),
+            command=_shown(command, secrets),
+        )
+        with ports.db.write() as conn:
+            moved = store.move(
+                conn,
+                execution.id,
+                State.RUNNING,
+                only_from={State.PREPARING},
+                branch=workspace.branch,
+                account_name=account.name,
+                attempt_count=attempt.number,
+                reason=None,
+                detail=None,
+            )
+            if moved is None:
+                return
+            store.add_attempt(conn, attempt)
+        self._ring(execution.id)
+        env = {**ports.base_env, "TERM": "dumb", **command.env, **account_env}
+        try:
+            self._launch(execution, attempt, command, env, workspace.path, secrets)
+        except OSError as error:
+            self._end(execution.id, attempt, End(AttemptVerdict.FAILED, "launch_failed", str(error)))
+
+    def _launch(
+        self,
+        execution: Execution,
+        attempt: Attempt,
+        command: Command,
+        env: Mapping[str, str],
+        cwd: Path,
+        secrets: tuple[str, ...],
+    ) -> None:
+        limits = self._ports.limits
+        child = launch(
+            attempt=attempt,
+            command=command,
+            env=env,
+            cwd=cwd,
+            log=self.folder(execution.id),
+            folder=self.attempt_folder(attempt),
+            secrets=secrets + tuple(value for name, value in env.items() if is_secret_name(name)),
+            limits=Limits(
+                wall_s=execution.request.wall_s or limits.wall_s,
+                silence_s=execution.request.silence_s or limits.silence_s,
+                max_bytes=limits.max_bytes,
+                grace_s=limits.grace_s,
+            ),
+        )
+        self._children[attempt.id] = child
+        with self._ports.db.write() as conn:
+            store.change_attempt(conn, attempt.id, state=AttemptState.RUNNING)
+
+    def _see_through(self, execution: Execution) -> None:
+        """RUNNING or STOPPING: follow the attempt to its end, then end the execution or go on to its next attempt."""
+        attempts = self._attempts(execution.id)
+        if not attempts:
+            # Stopped while it was prepared: nothing runs.
+            self._finish(execution.id, State.CANCELLED, "cancelled", execution.detail or "Stopped on request.")
+            return
+        attempt = attempts[-1]
+        if attempt.state is AttemptState.STARTING and not self._has_started(attempt):
+            if execution.state is State.STOPPING:
+                self._end(execution.id, attempt, End(AttemptVerdict.CANCELLED, "cancelled", "Stopped on request."))
+            else:
+                self._settle_start(execution, attempt)
+            return
+        if attempt.state in (AttemptState.ENDED, AttemptState.LOST):
+            self._conclude(execution.id, attempt)
+            return
+        if execution.state is State.STOPPING:
+            keeping.ask_to_stop(self.attempt_folder(attempt), "cancelled", self._ports.limits.grace_s)
+        earlier = [done for done in attempts[:-1] if done.session_id and done.session_id == attempt.session_id]
+        before = TokensUsed()
+        for done in earlier:
+            before = add_tokens(before, done.tokens)
+        total = TokensUsed()
+        for done in attempts[:-1]:
+            total = add_tokens(total, done.tokens)
+        self._follow(execution, attempt, before, total)
+
+    def _follow(self, execution: Execution, attempt: Attempt, before: TokensUsed, total: TokensUsed) -> None:
+        backend = self._ports.backend(execution.request.backend)
+        follower = Follower(
+            execution_id=execution.id,
+            attempt=attempt,
+            log=self.folder(execution.id),
+            folder=self.attempt_folder(attempt),
+            output=backend.new_output(before),
+            bus=self._ports.bus,
+            clock=self._ports.clock,
+            grace_s=self._ports.limits.grace_s,
+            leaving=self._leaving,
+            report=lambda progress: self._report(execution.id, attempt, progress, total),
+        )
+        end = follower.follow()
+        child = self._children.pop(attempt.id, None)
+        if child is not None:
+            child.reap()
+        self._end(execution.id, attempt, end)
+
+    def _report(self, execution_id: str, attempt: Attempt, progress: Progress, total: TokensUsed) -> None:
+        at = None if progress.last_output_us is None else from_micros(progress.last_output_us)
+        tokens = add_tokens(total, progress.tokens)
+        session = {"session_id": progress.session_id} if progress.session_id else {}
+        with self._ports.db.write() as conn:
+            store.change_attempt(
+                conn,
+                attempt.id,
+                tokens=progress.tokens,
+                pid=keeping.leader_of(self.attempt_folder(attempt)),
+                **session,
+            )
+            store.change(
+                conn,
+                execution_id,
+                lines=progress.lines,
+                bytes=progress.bytes,
+                last_output_at=at,
+                **session,
+                **store.token_changes(tokens),
+            )
+        self._ring(execution_id)
+
+    def _end(self, execution_id: str, attempt: Attempt, end: End) -> None:
+        """Writes an attempt's end, once, then draws the conclusion."""
+        lost = end.verdict is AttemptVerdict.LOST
+        with self._ports.db.write() as conn:
+            store.change_attempt(
+                conn,
+                attempt.id,
+                state=AttemptState.LOST if lost else AttemptState.ENDED,
+                verdict=end.verdict,
+                reason=end.reason,
+                detail=end.detail or None,
+                exit_code=end.exit_code,
+                signal=end.signal,
+                ended_at=self._ports.clock.now(),
+            )
+        attempts = self._attempts(execution_id)
+        self._conclude(execution_id, attempts[-1])
+
+    def _conclude(self, execution_id: str, attempt: Attempt) -> None:
+        """The attempt's verdict by its retry rule: another attempt, or the execution's end."""
+        verdict = attempt.verdict or AttemptVerdict.LOST
+        rule = REASONS.get(attempt.reason or "")
+        again = rule is not None and rule.retry is Retry.ONCE and attempt.number < MAX_ATTEMPTS
+        with self._ports.db.write() as conn:
+            execution = store.get(conn, execution_id)
+            if again and execution.state is State.RUNNING:
+                store.move(conn, execution_id, State.PREPARING, reason=attempt.reason, detail=attempt.detail)
+                retried = True
+            else:
+                retried = False
+        if retried:
+            self._ring(execution_id)
+            return
+        if execution.state is State.STOPPING:
+            self._finish(execution_id, State.CANCELLED, "cancelled", execution.detail, attempt)
+            return
+        self._finish(execution_id, _FINAL[verdict], attempt.reason, attempt.detail, attempt)
+
+    def _finish(
+        self, execution_id: str, state: State, reason: str | None, detail: str | None, attempt: Attempt | None = None
+    ) -> None:
+        """Collects the changes, gives the workspace back, and writes the terminal state."""
+        changes, note = self._put_away(execution_id)
+        with self._ports.db.write() as conn:
+            store.move(
+                conn,
+                execution_id,
+                state,
+                reason=reason,
+                detail=" ".join(part for part in (detail, note) if part) or None,
+                exit_code=None if attempt is None else attempt.exit_code,
+                ended_at=self._ports.clock.now(),
+                **changes,
+            )
+            # A cancel that came in the very last moment stands: the execution is STOPPING and ends as CANCELLED.
+            store.move(
+                conn,
+                execution_id,
+                State.CANCELLED,
+                only_from={State.STOPPING},
+                reason="cancelled",
+                ended_at=self._ports.clock.now(),
+                **changes,
+            )
+        self._ring(execution_id)
+        self.wake_waiting()
+
+    def _put_away(self, execution_id: str) -> tuple[dict[str, Any], str]:
+        workspace = self._ports.workspaces.get(execution_id)
+        if workspace is None:
+            return {}, ""
+        try:
+            stats = self._ports.workspaces.collect(workspace).stats
+            self._ports.workspaces.close(workspace)
+        except AgentedError as error:
+            log.warning("workspace of %s: %s", execution_id, error.message)
+            return {}, f"Its workspace could not be put away: {error.message}"
+        return {"changed_files": stats.files, "additions": stats.additions, "deletions": stats.deletions}, ""
+
+    def _fail(self, execution_id: str, reason: str, detail: str) -> None:
+        self._finish(execution_id, State.FAILED, reason, detail)
+
+    def _has_started(self, attempt: Attempt) -> bool:
+        folder = self.attempt_folder(attempt)
+        return keeping.is_alive(folder) or (folder / "exit.json").exists() or (folder / "lock").exists()
+
+    def _settle_start(self, execution: Execution, attempt: Attempt) -> None:
+        """A start that a crash cut off. Without any trace of a keeper nothing ran, and the attempt does not count."""
+        if self._has_started(attempt) or keeping.processes_of(attempt.id):
+            with self._ports.db.write() as conn:
+                store.change_attempt(conn, attempt.id, state=AttemptState.RUNNING)
+            return
+        log.info("attempt %s of %s never started; it is made anew", attempt.number, execution.id)
+        shutil.rmtree(self.attempt_folder(attempt), ignore_errors=True)
+        with self._ports.db.write() as conn:
+            store.drop_attempt(conn, attempt.id)
+            store.move(conn, execution.id, State.PREPARING, only_from={State.RUNNING})
+
+    def _wait_for_project(self, execution: Execution) -> None:
+        with self._ports.db.write() as conn:
+            store.bump(conn, "rev")
+            if not self._ports.workspaces.is_full(execution.request.project_id):
+                return
+            store.move(conn, execution.id, State.WAITING, reason="project_full", detail=REASONS["project_full"].title)
+        self._ring(execution.id)
+
+    def _wait_for_account(self, execution: Execution, account: Account) -> bool:
+        with self._ports.db.write() as conn:
+            store.bump(conn, "rev")
+            busy = store.count_active(conn, account_name=account.name, besides=execution.id)
+            if busy < self._ports.account_limit():
+                store.change(conn, execution.id, account_name=account.name)
+                return False
+            detail = f"{account.name}: {REASONS['account_full'].title}"
+            waiting = {"reason": "account_full", "detail": detail, "account_name": account.name}
+            store.move(conn, execution.id, State.WAITING, **waiting)
+        self._ring(execution.id)
+        return True
+
+    def wake_waiting(self) -> None:
+        """Puts back into the queue who can go on: one per project and account that has room."""
+        woken = []
+        with self._ports.db.write() as conn:
+            store.bump(conn, "rev")
+            for waiting in store.waiting_heads(conn):
+                full = waiting.reason == "project_full" and self._ports.workspaces.is_full(waiting.request.project_id)
+                full = full or (
+                    waiting.reason == "account_full"
+                    and store.count_active(conn, account_name=waiting.account_name) >= self._ports.account_limit()
+                )
+                if full:
+                    continue
+                moved = store.move(conn, waiting.id, State.QUEUED, turn=waiting.turn + 1, reason=None, detail=None)
+                if moved is not None:
+                    self._ports.engine.enqueue(conn, moved)
+                    woken.append(moved.id)
+        for execution_id in woken:
+            self._ring(execution_id)
+
+    def _attempts(self, execution_id: str) -> list[Attempt]:
+        with self._ports.db.read() as conn:
+            return store.attempts_of(conn, execution_id)
+
+    def _ring(self, execution_id: str) -> None:
+        for topic in (f"execution:{execution_id}", "executions", "slots"):
+            self._ports.bus.ring(topic)
+
+
+def _shown(command: Command, secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """The command line for people: secrets masked, long words shortened."""
+    words = []
+    for word in command.argv:
+        for secret in secrets:
+            if len(secret) >= 8:
+                word = word.replace(secret, "[secret]")
+        words.append(word if len(word) <= 300 else word[:300] + "…")
+    return tuple(words)

@@ -1,0 +1,142 @@
+"""Configuration, read once and frozen: flags > environment > config file > defaults.
+
+The only place that reads environment variables. What people change while the server runs is in the database.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agented.kit.errors import Invalid
+
+_CHILD_VARIABLES = (
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "SSH_AUTH_SOCK",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="AGENTED_", frozen=True, extra="forbid", populate_by_name=True)
+
+    data: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("agented"),
+        description="Folder that holds the database, the kept output, workspaces and the key.",
+    )
+    db_path: Path | None = Field(default=None, description="SQLite file; by default `agented.db` in the data folder.")
+    database_url: str | None = Field(
+        default=None, description="A PostgreSQL URL to use instead of SQLite (`postgresql://user@host/name`)."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the server listens on.")
+    port: int = Field(default=20000, ge=0, le=65535, description="Port the server listens on; 0 picks a free one.")
+    allowed_hosts: str = Field(
+        default="", description="Host names beside loopback that requests may name, separated by commas."
+    )
+    behind_tls_proxy: bool = Field(
+        default=False, description="A proxy in front ends TLS: cookies become Secure and other addresses may be bound."
+    )
+    cors_allowed_origins: str = Field(
+        default="",
+        validation_alias=AliasChoices("AGENTED_CORS_ALLOWED_ORIGINS", "CORS_ALLOWED_ORIGINS", "cors_allowed_origins"),
+        description="Origins of other pages that may call the API with a token, separated by commas; `*` for any.",
+    )
+    secret_key: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("AGENTED_SECRET_KEY", "SECRET_KEY", "secret_key"),
+        description="Key that signs CSRF tokens; by default derived from the key in the data folder.",
+    )
+    host_limit: int = Field(default=8, ge=1, le=64, description="Executions that run at once on this machine.")
+    project_limit: int = Field(default=5, ge=1, le=64, description="Workspaces open at once per project.")
+    account_limit: int = Field(default=4, ge=1, le=64, description="Executions that run at once per added account.")
+    wall_s: float = Field(default=7200, gt=0, description="Seconds after which a run is stopped.")
+    silence_s: float = Field(default=1800, gt=0, description="Seconds without a byte of output that stop a run.")
+    output_limit_mb: int = Field(default=4096, ge=1, description="Megabytes of output that stop a run.")
+    grace_s: float = Field(default=5, ge=0, description="Seconds between asking a run to end and killing it.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    base_env: Mapping[str, str] = Field(
+        default_factory=lambda: {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ},
+        exclude=True,
+        description="Variables that children get from the server's own environment; not a setting of people.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, _ConfigFile(settings_cls))
+
+    @property
+    def url(self) -> str:
+        if self.database_url:
+            return self.database_url
+        return f"sqlite:///{(self.db_path or self.data / 'agented.db').absolute()}"
+
+    @property
+    def home(self) -> Path:
+        return Path(self.base_env.get("HOME") or Path.home())
+
+
+class _ConfigFile(PydanticBaseSettingsSource):
+    """`agented.toml` in the user's configuration folder, or the file that AGENTED_CONFIG names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        named = os.environ.get("AGENTED_CONFIG")
+        path = Path(named) if named else platformdirs.user_config_path("agented") / "agented.toml"
+        try:
+            return tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            if named:
+                raise Invalid(f"AGENTED_CONFIG names {path}, which does not exist.", field="AGENTED_CONFIG") from None
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Invalid(f"{path} is not valid TOML: {error}", field="config") from error
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings with the given flags on top; flags that are None count as not given.
+
+    Raises Invalid that names the first wrong field.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Invalid(
+            f"Setting {field}: {first['msg']}.", field=field, hint="See docs/reference/settings.md."
+        ) from None
+    return settings.model_copy(update={"data": settings.data.expanduser().absolute()})

@@ -1,0 +1,1 @@
+"""Loopback doubles of what Agented talks to."""
