@@ -25,6 +25,7 @@ import signal
 import struct
 import sys
 import time
+from _thread import allocate_lock, start_new_thread
 
 SEGMENT = 16 * 1024 * 1024
 RECORD = struct.Struct("<QQQII")
@@ -65,6 +66,7 @@ class Log:
         self._held_since = 0.0
         self._unsynced = 0
         self._synced_at = time.monotonic()
+        self._syncing = allocate_lock()
         if in_line:
             self._put(STDOUT | INSERTED, b"\n")
 
@@ -101,8 +103,10 @@ class Log:
 
     def close(self) -> None:
         self._release()
-        self._sync()
-        os.fsync(self._index)
+        with self._syncing:
+            if self._segment >= 0:
+                os.fdatasync(self._segment)
+            os.fsync(self._index)
 
     def _release(self) -> None:
         """Writes what was held back; ends the other stream's unfinished line first."""
@@ -138,17 +142,26 @@ class Log:
 
     def _open_segment(self, number: int) -> None:
         if self._segment >= 0:
-            os.fdatasync(self._segment)
+            self._sync(wait=True)
             os.close(self._segment)
         path = os.path.join(self._folder, f"out.{number:06d}")
         self._segment = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._number = number
 
-    def _sync(self) -> None:
-        if self._segment >= 0:
-            os.fdatasync(self._segment)
+    def _sync(self, wait: bool = False) -> None:
+        """Brings what was written to the disk, beside the reading: a slow disk must not slow the CLI. One at a time."""
+        if self._segment < 0 or not self._syncing.acquire(wait):
+            return
         self._unsynced = 0
         self._synced_at = time.monotonic()
+        start_new_thread(self._sync_now, (os.dup(self._segment),))
+
+    def _sync_now(self, segment: int) -> None:
+        try:
+            os.fdatasync(segment)
+        finally:
+            os.close(segment)
+            self._syncing.release()
 
 
 class Mask:
@@ -353,7 +366,6 @@ class Keeper:
             return False
         if not self._cleaned:
             self._clean()
-            return False
         return not self._pipes or time.monotonic() > self._drain_until
 
     def _step(self) -> None:

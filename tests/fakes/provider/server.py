@@ -263,11 +263,10 @@ class _Handler(BaseHTTPRequestHandler):
         fixed = {"content-type": "text/event-stream; charset=utf-8", "transfer-encoding": "chunked"}
         self._head(200, {**fixed, **(headers or {})})
         for event in events:
-            if event is Pace.BREAK_OFF:
-                self._reset()
-                return
             if isinstance(event, Pace):
-                self.server.provider.closing.wait(_WAIT_S)
+                if event is Pace.BREAK_OFF or self.server.provider.closing.wait(_WAIT_S):
+                    self._reset()
+                    return
                 continue
             data = event.encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

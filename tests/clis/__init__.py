@@ -1,0 +1,1 @@
+"""The real CLIs, pinned for the tests."""
