@@ -1,0 +1,1 @@
+"""As whom executions run: accounts of AI CLIs, their homes, their environment and their logins."""

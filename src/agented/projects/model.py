@@ -1,0 +1,127 @@
+"""What a project, a workspace and the changes made in one are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A repository we know.
+
+    path: top level of its work tree, or the bare repository itself. url: where it was cloned from, if we cloned it.
+    forgotten_at: a forgotten project keeps its row, so that the runs it had can still be shown.
+    """
+
+    id: str
+    name: str
+    path: Path
+    url: str | None
+    default_branch: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+    forgotten_at: datetime | None = None
+
+
+class WorkspaceState(StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A folder given to one execution: a worktree on a branch of its own.
+
+    base: the commit it started from. head: once closed, the commit that holds all that was made in it; None when it
+    could not be kept in the repository, then `kept_path` holds the folder.
+    """
+
+    id: str
+    project_id: str
+    execution_id: str
+    path: Path
+    branch: str
+    base: str
+    state: WorkspaceState
+    opened_at: datetime
+    closed_at: datetime | None = None
+    snapshot_ref: str | None = None
+    head: str | None = None
+    kept_path: Path | None = None
+
+
+class RefKind(StrEnum):
+    BRANCH = "branch"
+    TAG = "tag"
+    REMOTE = "remote"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    name: str
+    kind: RefKind
+    commit: str
+
+
+class FileStatus(StrEnum):
+    ADDED = "added"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    RENAMED = "renamed"
+    COPIED = "copied"
+    TYPE_CHANGED = "type_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class HunkLine:
+    kind: Literal[" ", "+", "-"]
+    text: str
+    no_newline: bool = False
+    """The file ends here without a line end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    old_start: int
+    old_lines: int
+    new_start: int
+    new_lines: int
+    heading: str
+    lines: tuple[HunkLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """additions, deletions: from git's own count, also where the hunks are left out. truncated: they are."""
+
+    path: str
+    old_path: str | None
+    status: FileStatus
+    old_mode: str
+    new_mode: str
+    binary: bool
+    additions: int
+    deletions: int
+    hunks: tuple[Hunk, ...] = ()
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    files: int
+    additions: int
+    deletions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """All that changed since `base`. head: the commit that holds it, None while the workspace is open."""
+
+    base: str
+    head: str | None
+    stats: Stats
+    files: tuple[ChangedFile, ...]
