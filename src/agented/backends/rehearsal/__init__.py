@@ -20,5 +20,6 @@ BACKEND = Backend(
     sign_in_hint="Nothing to do: the rehearsal needs no sign-in.",
     needs_login=False,
     can_resume=True,
+    continue_prompt=None,
     models=Models(known=(Model("rehearsal", "Rehearsal"),)),
 )
