@@ -60,7 +60,9 @@ def table(rows: list[Row]) -> str:
     head = ("what", "measured", "floor or peer", "ratio", "aim", "")
     lines = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str, str]:

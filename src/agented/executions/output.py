@@ -6,17 +6,23 @@ no lock is held and nothing is buffered between calls, so a reader can neither s
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from agented.executions.keeper import INSERTED, RECORD, SEGMENT, STDERR
 from agented.kit.clock import from_micros
 
 SHOWN_BYTES = 64 * 1024
 """A line longer than this is cut when shown; the download holds all of it."""
+COUNTED = 200_000
+"""A search counts no further: nobody steps through more, and the count would take seconds."""
 _READ = 1024 * 1024
 _PAGE_BYTES = 4 * 1024 * 1024
 
@@ -137,7 +143,7 @@ class Kept:
         if position is None:
             return []
         shown: list[ShownLine] = []
-        number = self._find(position, 0, self._records())
+        records = _Records(self, position)
         budget = _PAGE_BYTES
         n = first
         while len(shown) < limit and position < size and budget > 0:
@@ -147,10 +153,8 @@ class Kept:
                 stop = chunk.find(b"\n", start)
                 if stop < 0:
                     break
-                line = chunk[start:stop]
-                number = self._find(position + start, number, self._records())
-                shown.append(self._shown(n, number, line, len(line)))
-                budget -= len(line) + 32
+                shown.append(records.line(n, position + start, chunk[start:stop], stop - start))
+                budget -= stop - start + 32
                 n += 1
                 start = stop + 1
             if start > 0:
@@ -159,39 +163,57 @@ class Kept:
             end = self._line_end(position + len(chunk), size)
             if end is None and whole_only:
                 break
-            number = self._find(position, number, self._records())
             stop_at = size if end is None else end
-            shown.append(self._shown(n, number, chunk[: SHOWN_BYTES + 4], stop_at - position))
+            shown.append(records.line(n, position, chunk[: SHOWN_BYTES + 4], stop_at - position))
             budget -= SHOWN_BYTES
             n += 1
             position = stop_at + 1
         return shown
 
     def search(self, text: str, limit: int, *, ignore_case: bool = False) -> Found:
-        """Numbers of the lines that hold `text`, the first `limit` of them, and how many there are."""
+        """Numbers of the lines that hold `text`, the first `limit` of them, and how many there are, up to COUNTED."""
         needle = text.encode()
+        size = self.size()
         found: list[int] = []
         total = 0
-        line = 1
-        for block in self._blocks():
-            if ignore_case:
-                haystack, wanted = block.lower(), needle.lower()
-            else:
-                haystack, wanted = block, needle
-            counted = 0
-            at = _find(haystack, wanted, 0)
-            while at >= 0:
-                line += block.count(b"\n", counted, at)
-                counted = at
-                total += 1
-                if len(found) < limit:
-                    found.append(line)
-                next_line = block.find(b"\n", at)
-                if next_line < 0:
-                    break
-                at = _find(haystack, wanted, next_line + 1)
-            line += block.count(b"\n", counted)
+        known = (0, 0)
+        done = 0
+        for at in self._matches(needle, size, ignore_case):
+            if at < done:
+                continue
+            total += 1
+            if len(found) < limit:
+                known = self._lines_before(at, known)
+                found.append(known[1] + 1)
+            end = self._line_end(at, size)
+            if end is None or total >= COUNTED:
+                break
+            done = end + 1
         return Found(found, total, total > len(found))
+
+    def _matches(self, needle: bytes, size: int, ignore_case: bool) -> Iterator[int]:
+        """Offsets of a needle, in order, also across the borders of segments."""
+        pattern = re.compile(re.escape(needle), re.IGNORECASE) if ignore_case else None
+        overlap = len(needle) - 1
+        for number in range((size + SEGMENT - 1) // SEGMENT):
+            base = number * SEGMENT
+            if number and overlap:
+                start = max(0, base - overlap)
+                for at in _find_all(self._read(start, 2 * overlap), needle, pattern):
+                    yield start + at
+            length = min(SEGMENT, size - base)
+            with _mapped(self._segment(number), length) as data:
+                for at in _find_all(data, needle, pattern):
+                    yield base + at
+
+    def _lines_before(self, offset: int, known: tuple[int, int]) -> tuple[int, int]:
+        """(offset, line ends before it), counted from what is known or from the index, whichever is nearer."""
+        start, line = known
+        if offset - start > _READ // 4:
+            record, before, *_ = self._record(self._find(offset, 0, self._records()))
+            if record > start:
+                start, line = record, before
+        return offset, line + self._count(start, offset)
 
     def raw(self, start: int, end: int) -> Iterator[bytes]:
         """The kept bytes from start to end, in blocks."""
@@ -201,33 +223,6 @@ class Kept:
                 return
             start += len(block)
             yield block
-
-    def _blocks(self) -> Iterator[bytes]:
-        """Everything in large blocks that end at line ends (or at 64 MiB within one endless line)."""
-        size = self.size()
-        position = 0
-        carry = b""
-        while position < size:
-            data = self._read(position, min(SEGMENT, size - position))
-            position += len(data)
-            cut = data.rfind(b"\n") + 1
-            if cut == 0 and position < size and len(carry) < 4 * SEGMENT:
-                carry += data
-                continue
-            if cut == 0:
-                cut = len(data)
-            yield carry + data[:cut] if carry else data[:cut]
-            carry = data[cut:]
-        if carry:
-            yield carry
-
-    def _shown(self, n: int, record: int, line: bytes, size: int) -> ShownLine:
-        _, _, micros, kind, _ = self._record(record)
-        cut = size > SHOWN_BYTES
-        text = line[:SHOWN_BYTES] if cut else line
-        if text.endswith(b"\r"):
-            text = text[:-1]
-        return ShownLine(n, from_micros(micros), (kind & 0xFF) == STDERR, text.decode("utf-8", "replace"), size, cut)
 
     def _line_start(self, n: int, size: int) -> int | None:
         """The offset where line n starts, None when there is no such line yet."""
@@ -261,12 +256,14 @@ class Kept:
         return offset if offset < size else None
 
     def _line_end(self, position: int, size: int) -> int | None:
+        step = 4096
         while position < size:
-            block = self._read(position, min(_READ, size - position))
+            block = self._read(position, min(step, size - position))
             at = block.find(b"\n")
             if at >= 0:
                 return position + at
             position += len(block)
+            step = min(_READ, step * 8)
         return None
 
     def _count(self, start: int, end: int) -> int:
@@ -327,8 +324,57 @@ class Kept:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _find(haystack: bytes, needle: bytes, start: int) -> int:
-    """stringzilla scans at several times the speed of bytes.find; it is imported when the first search comes."""
+class _Records:
+    """Walks the index along with the lines of a page: each record is read once."""
+
+    def __init__(self, kept: Kept, offset: int) -> None:
+        self._kept = kept
+        self._count = kept._records()
+        self._number = kept._find(offset, 0, self._count)
+        self._load()
+
+    def line(self, n: int, offset: int, text: bytes, size: int) -> ShownLine:
+        if offset >= self._until:
+            self._number = self._kept._find(offset, self._number, self._count)
+            self._load()
+        cut = size > SHOWN_BYTES
+        shown = text[:SHOWN_BYTES] if cut else text.removesuffix(b"\r")
+        return ShownLine(n, self._at, self._stderr, shown.decode("utf-8", "replace"), size, cut)
+
+    def _load(self) -> None:
+        _, _, micros, kind, _ = self._kept._record(self._number)
+        self._at = from_micros(micros)
+        self._stderr = (kind & 0xFF) == STDERR
+        more = self._number + 1 < self._count
+        self._until = self._kept._record(self._number + 1)[0] if more else 1 << 62
+
+
+@contextmanager
+def _mapped(descriptor: int, length: int) -> Iterator[Any]:
+    """A file's bytes without copying them."""
+    if descriptor < 0 or length == 0:
+        yield b""
+        return
+    with mmap.mmap(descriptor, length, flags=mmap.MAP_SHARED | _POPULATE, prot=mmap.PROT_READ) as data:
+        yield data
+
+
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
+
+
+def _find_all(data: Any, needle: bytes, pattern: re.Pattern[bytes] | None) -> Iterator[int]:
+    """Where the needle starts, at most once in each of its own lengths.
+
+    stringzilla scans several times faster than bytes.find; it is imported when the first search comes.
+    """
+    if pattern is not None:
+        for match in pattern.finditer(data):
+            yield match.start()
+        return
     from stringzilla import find
 
-    return int(find(haystack, needle, start))
+    with memoryview(data) as view:
+        at = int(find(view, needle))
+        while at >= 0:
+            yield at
+            at = int(find(view, needle, at + len(needle)))

@@ -73,7 +73,9 @@ def get(conn: sa.Connection, project_id: str) -> Project:
     """Raises NotFound for a project that is not known or is forgotten."""
     project = find(conn, project_id)
     if project is None or project.forgotten_at is not None:
-        raise NotFound(f"There is no project {project_id[:60]}.", hint="`GET /api/projects` lists them.", field="project")
+        raise NotFound(
+            f"There is no project {project_id[:60]}.", hint="`GET /api/projects` lists them.", field="project"
+        )
     return project
 
 

@@ -115,9 +115,7 @@ class KnownOrigin:
         self._clock = rules.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or (
-            scope.get("method") in ("GET", "HEAD") and not is_data_path(scope["path"])
-        ):
+        if scope["type"] == "lifespan" or (scope.get("method") in ("GET", "HEAD") and not is_data_path(scope["path"])):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

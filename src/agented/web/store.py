@@ -96,7 +96,9 @@ def add_session(conn: sa.Connection, session: Session) -> None:
 def find_session(conn: sa.Connection, session_id: str) -> tuple[Session, User] | None:
     """The session and whose it is, also when its time is over."""
     row = conn.execute(
-        sa.select(web_sessions, users.c.name, users.c.role, users.c.password_hash, users.c.created_at.label("joined_at"))
+        sa.select(
+            web_sessions, users.c.name, users.c.role, users.c.password_hash, users.c.created_at.label("joined_at")
+        )
         .join(users, users.c.id == web_sessions.c.user_id)
         .where(web_sessions.c.id == session_id)
     ).one_or_none()
