@@ -14,6 +14,7 @@ from agented.kit.errors import Invalid
 
 if TYPE_CHECKING:
     from agented.app import Shelf
+    from agented.kit.web import Role
     from agented.settings import Settings
 
 
@@ -28,7 +29,7 @@ def _open(settings: Settings) -> Iterator[Shelf]:
         shelf.close()
 
 
-def new_token(settings: Settings, *, name: str, role: str, lives_s: float | None = None) -> str:
+def new_token(settings: Settings, *, name: str, role: Role, lives_s: float | None = None) -> str:
     with _open(settings) as shelf:
         return shelf.new_token(name=name, role=role, lives_s=lives_s)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from agented.kit.web import Role
     from agented.settings import Settings
 
 _DATA = click.option(
@@ -87,7 +88,7 @@ def run(
     from agented.cli.running import run_prompt
 
     if prompt == "-":
-        prompt = click.get_text_stream("stdin").read()
+        prompt = sys.stdin.read()
     wish = {
         "project": str(Path(project).absolute()) if not project.startswith("prj_") else project,
         "backend": backend,
@@ -149,7 +150,7 @@ def doctor(data: Path | None, as_json: bool) -> None:
 @click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True)
 @click.option("--name", default="command line", show_default=True, help="What the token is for.")
 @_DATA
-def token(role: str, name: str, data: Path | None) -> None:
+def token(role: Role, name: str, data: Path | None) -> None:
     """Print a new API token; it is shown only now."""
     from agented.cli.access import new_token
 

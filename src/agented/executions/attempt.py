@@ -6,7 +6,6 @@ taken up again at any time: events are derived from the kept bytes anew, and tho
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +35,6 @@ _REPORT_S = 1.0
 _QUIET_S = (0.015, 0.1)
 _ALIVE_CHECK_S = 1.0
 _STUCK = "stuck"
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|AUTH|CREDENTIAL", re.IGNORECASE)
 _ANSWERS: Mapping[Outcome, AttemptVerdict] = {
     Outcome.SUCCEEDED: AttemptVerdict.SUCCEEDED,
     Outcome.FAILED: AttemptVerdict.FAILED,
@@ -137,10 +135,6 @@ def needles(secrets: Sequence[str]) -> list[str]:
                 raw = part.encode()
                 spelled |= {part, quote(part, safe=""), dumps(part)[1:-1], b64encode(raw).decode().rstrip("=")}
     return sorted(word for word in spelled if len(word) >= 8)
-
-
-def is_secret_name(name: str) -> bool:
-    return _SECRET_NAME.search(name) is not None
 
 
 class Follower:

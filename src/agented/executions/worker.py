@@ -25,7 +25,6 @@ from agented.executions.attempt import (
     Limits,
     Progress,
     find_program,
-    is_secret_name,
     launch,
 )
 from agented.executions.engine import Detached, Engine
@@ -278,7 +277,7 @@ class Worker:
             cwd=cwd,
             log=self.folder(execution.id),
             folder=self.attempt_folder(attempt),
-            secrets=secrets + tuple(value for name, value in env.items() if is_secret_name(name)),
+            secrets=secrets,
             limits=Limits(
                 wall_s=execution.request.wall_s or limits.wall_s,
                 silence_s=execution.request.silence_s or limits.silence_s,
@@ -475,7 +474,7 @@ class Worker:
                 store.change(conn, execution.id, account_name=account.name)
                 return False
             detail = f"{account.name}: {REASONS['account_full'].title}"
-            waiting = {"reason": "account_full", "detail": detail, "account_name": account.name}
+            waiting: dict[str, Any] = {"reason": "account_full", "detail": detail, "account_name": account.name}
             store.move(conn, execution.id, State.WAITING, **waiting)
         self._ring(execution.id)
         return True

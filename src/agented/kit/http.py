@@ -70,7 +70,8 @@ class JsonClient:
 
 
 def _messages(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
-    last_id, name, data = "", "message", []
+    last_id, name = "", "message"
+    data: list[str] = []
     for line in lines:
         if not line:
             if data:

@@ -14,7 +14,7 @@ HEAD = "0001"
 
 
 def upgrade(db: Database) -> None:
-    """Runs the migrations that are missing. Raises Conflict, and writes nothing, on a schema newer than this release."""
+    """Runs the migrations that are missing. Raises Conflict, and writes nothing, on a schema of a newer release."""
     current = _current(db)
     if current == HEAD:
         return

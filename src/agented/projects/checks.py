@@ -53,7 +53,7 @@ def check_url(url: str) -> str:
     """
     if not url or len(url) > LONGEST_URL:
         raise _bad_url(f"An address has 1 to {LONGEST_URL} characters.")
-    if _CONTROL.search(url.removeprefix("file://") if not is_local(url) else url.replace(" ", "")):
+    if _CONTROL.search(url.replace(" ", "") if is_local(url) else url):
         raise _bad_url("An address cannot hold spaces or control characters.")
     if url.startswith("-"):
         raise _bad_url("An address cannot begin with a dash.")

@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -40,6 +40,15 @@ class SignedIn:
     still: Callable[[], bool]
     session: Session | None = None
     user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new session. `cookie` is what the browser keeps; only its hash is stored."""
+
+    cookie: str = field(repr=False)
+    session: Session
+    user: User
 
 
 class Auth:
@@ -96,8 +105,8 @@ class Auth:
         except Unavailable as error:
             log.warning("not noted who was seen: %s", error.message)
 
-    def sign_in_by_link(self, link: str, address: str) -> tuple[str, User]:
-        """What the cookie shall hold, and who that is. The first link ever makes the user `admin`."""
+    def sign_in_by_link(self, link: str, address: str) -> Opened:
+        """The first link ever makes the user `admin`."""
         self._per_address.take(address)
         now = self._clock.now()
         with self._db.write() as conn:
@@ -111,9 +120,9 @@ class Auth:
             if user is None:
                 user = User(id=new_id("usr"), name="admin", role="admin", password_hash=None, created_at=now)
                 store.add_user(conn, user)
-            return self._open_session(conn, user, now), user
+            return self._open_session(conn, user, now)
 
-    def sign_in_by_password(self, name: str, password: str, address: str) -> tuple[str, User]:
+    def sign_in_by_password(self, name: str, password: str, address: str) -> Opened:
         key = (address, name[:_LONGEST])
         self._per_address.take(address)
         self._per_name.take(key)
@@ -131,16 +140,14 @@ class Auth:
         with self._db.write() as conn:
             if renewed:
                 store.set_password_hash(conn, user.id, renewed)
-            return self._open_session(conn, user, now), user
+            return self._open_session(conn, user, now)
 
-    def _open_session(self, conn: sa.Connection, user: User, now: datetime) -> str:
-        value = _random()
+    def _open_session(self, conn: sa.Connection, user: User, now: datetime) -> Opened:
+        cookie = _random()
+        session = Session(id=_hash(cookie), user_id=user.id, created_at=now, seen_at=now, expires_at=now + SESSION_LIFE)
         store.sweep(conn, now, now - IDLE_LIFE)
-        store.add_session(
-            conn,
-            Session(id=_hash(value), user_id=user.id, created_at=now, seen_at=now, expires_at=now + SESSION_LIFE),
-        )
-        return value
+        store.add_session(conn, session)
+        return Opened(cookie, session, user)
 
     def sign_out(self, session: Session) -> None:
         with self._db.write() as conn:

@@ -21,11 +21,9 @@ from agented.kit.ids import new_id
 
 log = logging.getLogger(__name__)
 
-_TOO_LARGE_CODE = "body_too_large"
-
 
 class TooLarge(Invalid):
-    code = _TOO_LARGE_CODE
+    code = "body_too_large"
     status = 413
 
 
@@ -63,9 +61,7 @@ def error_response(error: AgentedError, clock: Clock) -> JSONResponse:
 
 
 def install_handlers(app: FastAPI, clock: Clock) -> None:
-    Handler = Callable[[Request, Any], Awaitable[JSONResponse]]
-
-    def answering(translate: Callable[[Any], AgentedError]) -> Handler:
+    def answering(translate: Callable[[Any], AgentedError]) -> Callable[[Request, Any], Awaitable[JSONResponse]]:
         async def handle(_request: Request, error: Any) -> JSONResponse:
             translated = translate(error)
             if isinstance(translated, Broken):
@@ -88,7 +84,7 @@ def _from_validation(error: RequestValidationError) -> Invalid:
         return Invalid("The body is not valid JSON.", field="body")
     names = [part for part in place[1:] if part] or place
     field = ".".join(names)
-    if place == ["body"]:
+    if place == ["body"] and first["type"] != "value_error":
         return Invalid(
             "The body must be a JSON object.", field="body", hint="Send it with `Content-Type: application/json`."
         )
@@ -97,6 +93,7 @@ def _from_validation(error: RequestValidationError) -> Invalid:
 
 
 def _lower_first(text: str) -> str:
+    text = text.removeprefix("Value error, ")
     return text[:1].lower() + text[1:].rstrip(".")
 
 

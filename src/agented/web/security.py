@@ -1,4 +1,4 @@
-"""What stands before every answer, as plain ASGI: host, origin, size, headers. Nothing here buffers a body or a stream."""
+"""What stands before every answer, as plain ASGI: host, origin, size, headers. Nothing buffers a body or a stream."""
 
 from __future__ import annotations
 
@@ -122,24 +122,20 @@ class KnownOrigin:
         origins = headers.getlist("origin")
         own = len(origins) == 1 and _is_own(origins[0], headers["host"])
         foreign = len(origins) == 1 and not own and self._is_allowed(origins[0])
-        if origins and not own and not foreign:
-            await self._stop(scope, receive, send)
-        elif not foreign and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            await self._stop(scope, receive, send)
-        else:
+        site = headers.get("sec-fetch-site", "none")
+        if foreign or ((own or not origins) and site in ("same-origin", "none")):
             scope.setdefault("state", {})["foreign"] = foreign
             await self._app(scope, receive, send)
-
-    def _is_allowed(self, origin: str) -> bool:
-        return origin != "null" and ("*" in self._allowed or origin in self._allowed)
-
-    async def _stop(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         error = Refused(
             "Another origin may not ask for this.",
             code="foreign_origin",
             hint="Name the page in CORS_ALLOWED_ORIGINS and call with a token.",
         )
         await _refuse(error, self._clock, scope, receive, send)
+
+    def _is_allowed(self, origin: str) -> bool:
+        return origin != "null" and ("*" in self._allowed or origin in self._allowed)
 
 
 class BodyLimit:

@@ -1,4 +1,4 @@
-"""How often something may be tried. Held in memory and bounded: who comes from everywhere only pushes out the oldest."""
+"""How often something may be tried. Held in memory and bounded: a flood of keys only pushes out the oldest."""
 
 from __future__ import annotations
 

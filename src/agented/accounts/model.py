@@ -1,0 +1,44 @@
+"""An account: one login of an AI CLI, with a home and an environment of its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+DEFAULT_ID = "default"
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|AUTH|CREDENTIAL", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name holds something to encrypt and to mask."""
+    return _SECRET_NAME.search(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvEntry:
+    """One variable. `value` is None where a secret was not asked for."""
+
+    name: str
+    value: str | None = field(repr=False)
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """home: the CLI's home, None for the person's own. program: runs instead of what PATH finds."""
+
+    id: str
+    name: str
+    backend: str
+    home: Path | None = None
+    env: tuple[EnvEntry, ...] = ()
+    program: str | None = None
+    is_default: bool = False
+    created_at: datetime
+
+
+def default_account(backend: str, at: datetime) -> Account:
+    """The person's own login of a CLI: it is always there and stored nowhere."""
+    return Account(id=DEFAULT_ID, name=DEFAULT_ID, backend=backend, is_default=True, created_at=at)

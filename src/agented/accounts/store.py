@@ -1,0 +1,93 @@
+"""All SQL of accounts. Values of secret variables are sealed for their account and their name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from agented.accounts.model import Account, EnvEntry
+from agented.kit.db import UtcTime, metadata
+from agented.kit.vault import Vault
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(80), nullable=False, unique=True),
+    sa.Column("backend", sa.String(60), nullable=False),
+    sa.Column("home", sa.Text),
+    sa.Column("env", sa.JSON, nullable=False),
+    sa.Column("program", sa.Text),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+
+
+def add(conn: sa.Connection, vault: Vault, account: Account) -> None:
+    conn.execute(
+        accounts.insert().values(
+            id=account.id,
+            name=account.name,
+            backend=account.backend,
+            home=None if account.home is None else str(account.home),
+            env=[_sealed(vault, account.id, entry) for entry in account.env],
+            program=account.program,
+            created_at=account.created_at,
+        )
+    )
+
+
+def remove(conn: sa.Connection, account_id: str) -> bool:
+    return conn.execute(accounts.delete().where(accounts.c.id == account_id)).rowcount == 1
+
+
+def find(conn: sa.Connection, id_or_name: str) -> Account | None:
+    """Without the values of secrets."""
+    row = _row(conn, id_or_name)
+    return None if row is None else _account(row, None)
+
+
+def open_one(conn: sa.Connection, vault: Vault, id_or_name: str) -> Account | None:
+    """With the values of secrets. Raises Unavailable when another key sealed them."""
+    row = _row(conn, id_or_name)
+    return None if row is None else _account(row, vault)
+
+
+def every(conn: sa.Connection) -> list[Account]:
+    """All that were added, oldest first, without the values of secrets."""
+    return [_account(row, None) for row in conn.execute(accounts.select().order_by(accounts.c.id))]
+
+
+def _row(conn: sa.Connection, id_or_name: str) -> sa.Row[Any] | None:
+    """An id is never a name: names that look like one are refused."""
+    wanted = sa.or_(accounts.c.id == id_or_name, accounts.c.name == id_or_name)
+    return conn.execute(accounts.select().where(wanted)).one_or_none()
+
+
+def _sealed(vault: Vault, account_id: str, entry: EnvEntry) -> dict[str, Any]:
+    value = vault.seal(entry.value or "", _owner(account_id, entry.name)) if entry.secret else entry.value
+    return {"name": entry.name, "value": value, "secret": entry.secret}
+
+
+def _owner(account_id: str, name: str) -> str:
+    return f"{account_id}/{name}"
+
+
+def _account(row: sa.Row[Any], vault: Vault | None) -> Account:
+    return Account(
+        id=row.id,
+        name=row.name,
+        backend=row.backend,
+        home=None if row.home is None else Path(row.home),
+        env=tuple(_entry(vault, row.id, kept) for kept in row.env),
+        program=row.program,
+        created_at=row.created_at,
+    )
+
+
+def _entry(vault: Vault | None, account_id: str, kept: dict[str, Any]) -> EnvEntry:
+    name, value = str(kept["name"]), kept["value"]
+    if not kept["secret"]:
+        return EnvEntry(name, value)
+    return EnvEntry(name, None if vault is None else vault.open(value, _owner(account_id, name)), secret=True)

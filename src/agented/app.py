@@ -1,0 +1,518 @@
+"""Every part built once, opened and closed in order. Nothing else constructs parts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agented.accounts import choice, login, register
+from agented.accounts import store as account_store
+from agented.accounts.lookout import Lookout
+from agented.accounts.model import Account
+from agented.backends.contract import Backend, Login
+from agented.backends.registry import Registry
+from agented.executions import store as execution_store
+from agented.executions.attempt import Limits
+from agented.executions.engine import Engine
+from agented.executions.model import Execution
+from agented.executions.requests import Requests
+from agented.executions.worker import Worker, WorkerPorts
+from agented.kit.bus import Bus
+from agented.kit.clock import SystemClock
+from agented.kit.db import Database
+from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, Refused, Unavailable
+from agented.kit.files import FileLock, write_atomic
+from agented.kit.keychain import Keychain
+from agented.kit.process import run
+from agented.kit.vault import Vault, derive, load_key
+from agented.migrations.upgrade import upgrade
+from agented.projects import store as project_store
+from agented.projects.add import add_by_path
+from agented.projects.git import Git
+from agented.projects.model import Project, Workspace
+from agented.projects.workspaces import Workspaces
+from agented.settings import Settings
+from agented.web.auth import create_link, create_token
+from agented.web.collect import (
+    AccountsApi,
+    BackendsApi,
+    ExecutionsApi,
+    HomeApi,
+    Live,
+    ProjectsApi,
+    Rooms,
+    build_routers,
+    changes_to_dict,
+)
+from agented.web.server import Door, build_app
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+    from prometheus_client import CollectorRegistry
+
+    from agented.kit.web import Caller, Role
+
+    Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+log = logging.getLogger(__name__)
+
+VERSION = package_version("agented")
+_HOUSEKEEPING_S = 20.0
+_TRIM_EVERY = 30
+
+
+def prepare_folder(settings: Settings) -> None:
+    """Makes the data folder, for its owner only. Raises Unavailable when that cannot be done."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = settings.data / f".writable-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise Unavailable(
+            f"The data folder {settings.data} cannot be written: {error.strerror}.",
+            code="data_folder_not_writable",
+            hint="Choose another with --data, make it writable for this user, or free disk space.",
+        ) from error
+
+
+class Shelf:
+    """What a data folder holds: database, key, accounts. Usable whether a server runs on it or not."""
+
+    def __init__(self, settings: Settings) -> None:
+        prepare_folder(settings)
+        self.settings = settings
+        self.clock = SystemClock()
+        self.db = Database(settings.url)
+        try:
+            upgrade(self.db)
+            self.key = load_key(settings.data)
+        except BaseException:
+            self.db.close()
+            raise
+        self.vault = Vault(self.key)
+        self.registry = Registry()
+
+    def close(self) -> None:
+        self.db.close()
+
+    def new_token(self, *, name: str, role: Role, lives_s: float | None = None) -> str:
+        return create_token(self.db, self.clock, name, role, lives_s=lives_s)
+
+    def new_link(self) -> str:
+        return create_link(self.db, self.clock)
+
+    def add_account(
+        self, *, name: str, backend: str, home: Path | None, env: Mapping[str, str], program: Path | None
+    ) -> Account:
+        return register.add(
+            self.db,
+            self.vault,
+            self.clock,
+            self.registry.get,
+            name=name,
+            backend=backend,
+            home=home,
+            env=env,
+            program=program,
+        )
+
+    def accounts(self) -> list[Account]:
+        with self.db.read() as conn:
+            return account_store.every(conn)
+
+    def remove_account(self, name: str) -> None:
+        register.remove(self.db, name)
+
+
+def child_base(settings: Settings) -> dict[str, str]:
+    """What every child's environment starts from: built from a list of names, never inherited."""
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(settings.home), **settings.base_env}
+
+
+def look_around(shelf: Shelf) -> Lookout:
+    env = child_base(shelf.settings)
+    return Lookout(
+        backends=shelf.registry.all,
+        env=env,
+        person_home=shelf.settings.home,
+        secrets=Keychain(env),
+        clock=shelf.clock,
+    )
+
+
+class _Accounts:
+    """What the worker asks of the accounts room, bound to this data folder."""
+
+    def __init__(self, shelf: Shelf, home: Path, secrets: Keychain) -> None:
+        self._shelf = shelf
+        self._home = home
+        self._secrets = secrets
+
+    def choose(self, backend: str, account: str | None) -> Account:
+        with self._shelf.db.read() as conn:
+            return choice.choose(conn, self._shelf.vault, self._shelf.clock, backend, account)
+
+    def check(self, backend: str, account: str | None) -> None:
+        with self._shelf.db.read() as conn:
+            choice.check(conn, backend, account)
+
+    def read_login(self, backend: Backend, account: Account) -> Login | None:
+        return login.read_login(backend, account, self._home, self._secrets)
+
+    def env_of(self, backend: Backend, account: Account) -> Mapping[str, str]:
+        return login.child_env(backend, account)
+
+    def secrets_of(self, account: Account, found: Login | None) -> tuple[str, ...]:
+        return login.secrets_of(account, found)
+
+
+class App:
+    """The product without its HTTP: one per data folder, held by a lock."""
+
+    def __init__(self, settings: Settings) -> None:
+        prepare_folder(settings)
+        self.settings = settings
+        self._lock = FileLock(settings.data / "server.lock")
+        try:
+            if not self._lock.acquire():
+                raise Conflict(
+                    f"Another Agented server works on {settings.data}.",
+                    code="data_folder_in_use",
+                    hint="Stop it first, or choose another folder with --data.",
+                )
+            self.shelf = Shelf(settings)
+        except BaseException:
+            self._lock.close()
+            raise
+        shelf = self.shelf
+        self.db, self.clock, self.bus = shelf.db, shelf.clock, Bus()
+        self.runs = settings.data / "runs"
+        self.env = child_base(settings)
+        self.accounts = _Accounts(shelf, settings.home, Keychain(self.env))
+        self.lookout = look_around(shelf)
+        self.git = Git(self.env)
+        self.workspaces = Workspaces(
+            self.db, self.git, settings.data / "workspaces", self.clock, lambda: settings.project_limit
+        )
+        self.engine = Engine(self.db, host_limit=settings.host_limit)
+        self.worker = Worker(self._worker_ports())
+        self.requests = Requests(
+            db=self.db,
+            bus=self.bus,
+            clock=self.clock,
+            engine=self.engine,
+            runs=self.runs,
+            grace_s=settings.grace_s,
+        )
+        self._stopping = threading.Event()
+        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+
+    def _worker_ports(self) -> WorkerPorts:
+        settings = self.settings
+        return WorkerPorts(
+            db=self.db,
+            bus=self.bus,
+            clock=self.clock,
+            engine=self.engine,
+            workspaces=self.workspaces,
+            accounts=self.accounts,
+            backend=self.shelf.registry.get,
+            project=self._find_project,
+            version=self.lookout.version,
+            base_env=self.env,
+            runs=self.runs,
+            limits=Limits(
+                wall_s=settings.wall_s,
+                silence_s=settings.silence_s,
+                max_bytes=settings.output_limit_mb * 1_000_000,
+                grace_s=settings.grace_s,
+            ),
+            host_limit=lambda: settings.host_limit,
+            account_limit=lambda: settings.account_limit,
+        )
+
+    def _find_project(self, project_id: str) -> Project | None:
+        with self.db.read() as conn:
+            return project_store.find(conn, project_id)
+
+    def project_for(self, wanted: str, caller: Caller) -> Project:
+        """A project by its id; a path makes one of an admin's repository."""
+        if not Path(wanted).is_absolute():
+            found = self._find_project(wanted)
+            if found is None or found.forgotten_at is not None:
+                raise Invalid(
+                    f"There is no project {wanted[:80]!r}.",
+                    field="project",
+                    hint="Give a project's id, or the absolute path of a git repository.",
+                )
+            return found
+        if not caller.may("admin"):
+            raise Refused("Only an admin may name a path of this machine.", hint="Use the id of a known project.")
+        try:
+            return add_by_path(self.db, self.git, Path(wanted), self.clock)
+        except Invalid as error:
+            raise Invalid(error.message, field="project", hint=error.hint) from error
+
+    def project_names(self, ids: list[str]) -> dict[str, str]:
+        with self.db.read() as conn:
+            return project_store.names(conn, ids)
+
+    def changes_of(self, execution: Execution) -> dict[str, Any]:
+        return changes_to_dict(self.workspaces.collect(self._workspace_of(execution)))
+
+    def patch_of(self, execution: Execution) -> bytes:
+        return self.workspaces.patch(self._workspace_of(execution))
+
+    def _workspace_of(self, execution: Execution) -> Workspace:
+        with self.db.read() as conn:
+            workspace = project_store.find_workspace(conn, execution.id)
+        if workspace is None:
+            raise NotFound("It has no workspace, so nothing was changed.", code="no_workspace")
+        return workspace
+
+    def has_project(self) -> bool:
+        with self.db.read() as conn:
+            return bool(project_store.list_page(conn, 1))
+
+    def has_run(self) -> bool:
+        with self.db.read() as conn:
+            return bool(execution_store.page(conn, limit=1))
+
+    def git_version(self) -> str | None:
+        try:
+            return run(["git", "--version"], env=self.env, timeout_s=10).text.strip()
+        except AgentedError:
+            return None
+
+    def probe_database(self) -> None:
+        with self.db.read() as conn:
+            execution_store.last_rev(conn)
+
+    def open(self) -> None:
+        """Takes up what was left unfinished and begins to work."""
+        self.runs.mkdir(mode=0o700, exist_ok=True)
+        self.engine.start(self.worker.drive)
+        self._housekeeper.start()
+
+    def close(self) -> None:
+        """Lets go of everything. What runs goes on under its keepers."""
+        self._stopping.set()
+        self.worker.leave()
+        self.engine.stop()
+        if self._housekeeper.is_alive():
+            self._housekeeper.join()
+        self.shelf.close()
+        self._lock.close()
+
+    def _keep_house(self) -> None:
+        """At the start and now and then: leftovers swept, the forgotten put back, who may go on woken."""
+        rounds = 0
+        while not self._stopping.is_set():
+            try:
+                if rounds == 0:
+                    with self.db.read() as conn:
+                        living = {execution.id for execution in execution_store.unfinished(conn)}
+                    self.workspaces.sweep(living)
+                    self.lookout.look()
+                self.requests.requeue_forgotten()
+                self.worker.wake_waiting()
+                self.engine.rest()
+                if rounds % _TRIM_EVERY == 0:
+                    self.engine.drop_finished()
+            except Exception:
+                # The scheduled loop is one of the four doors where every fault is caught.
+                if not self._stopping.is_set():
+                    log.exception("housekeeping failed")
+            rounds += 1
+            self._stopping.wait(_HOUSEKEEPING_S)
+
+
+class Server:
+    """`agented serve`: the app behind its HTTP door."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.started = threading.Event()
+        self.url = ""
+        self._app: App | None = None
+        self._uvicorn: uvicorn.Server | None = None
+        self._stop_asked = False
+
+    def run(self) -> None:
+        """Serves until `stop` is called. Raises an AgentedError when it cannot start."""
+        import uvicorn
+
+        _check_address(self._settings)
+        listener = _listen(self._settings)
+        try:
+            app = self._app = App(self._settings)
+            try:
+                app.open()
+                host, port = listener.getsockname()[:2]
+                self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+                config = uvicorn.Config(
+                    build_http(app, self._lifespan),
+                    log_config=None,
+                    access_log=False,
+                    lifespan="on",
+                    timeout_graceful_shutdown=2,
+                    server_header=False,
+                    proxy_headers=self._settings.behind_tls_proxy,
+                )
+                self._uvicorn = uvicorn.Server(config)
+                self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are installed
+                if not self._stop_asked:
+                    asyncio.run(self._serve(self._uvicorn, listener))
+            finally:
+                (self._settings.data / "server.json").unlink(missing_ok=True)
+                app.close()
+        finally:
+            listener.close()
+
+    async def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        await server._serve([listener])
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        assert self._app is not None
+        self._app.bus.attach(asyncio.get_running_loop())
+        details = {"url": self.url, "pid": os.getpid(), "version": VERSION}
+        write_atomic(self._settings.data / "server.json", json.dumps(details).encode())
+        self.started.set()
+        yield
+
+    def new_link(self) -> str:
+        assert self._app is not None
+        return self._app.shelf.new_link()
+
+    def stop(self) -> None:
+        self._stop_asked = True
+        if self._uvicorn is not None:
+            self._uvicorn.should_exit = True
+
+
+def _check_address(settings: Settings) -> None:
+    loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
+    if not loopback and not settings.behind_tls_proxy:
+        raise Invalid(
+            f"{settings.host} can be reached from other machines.",
+            field="host",
+            hint="Put a proxy that ends TLS in front and set AGENTED_BEHIND_TLS_PROXY=true, or use 127.0.0.1.",
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"Port {settings.port} of {settings.host} cannot be used: {error.strerror}.",
+            code="port_in_use",
+            hint="Choose another with --port.",
+        ) from error
+    return listener
+
+
+def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
+    """All routes of all rooms behind one door."""
+    settings, shelf = app.settings, app.shelf
+    rooms = Rooms(
+        accounts=AccountsApi(db=app.db, vault=shelf.vault, clock=app.clock, backend=shelf.registry.get),
+        backends=BackendsApi(
+            all=shelf.registry.all,
+            get=shelf.registry.get,
+            detect=app.lookout.look,
+            read_login=app.lookout.read_login,
+            models=app.lookout.models,
+        ),
+        executions=ExecutionsApi(
+            db=app.db,
+            requests=app.requests,
+            runs=app.runs,
+            backend=shelf.registry.get,
+            project=app.project_for,
+            names=app.project_names,
+            check_account=app.accounts.check,
+            changes=app.changes_of,
+            patch=app.patch_of,
+        ),
+        projects=ProjectsApi(db=app.db, git=app.git, folder=settings.data, clock=app.clock),
+        home=HomeApi(
+            backends=shelf.registry.all,
+            detect=app.lookout.look,
+            read_login=app.lookout.read_login,
+            git_version=app.git_version,
+            has_project=app.has_project,
+            has_run=app.has_run,
+        ),
+        live=Live(app.db, app.bus, app.runs, app.project_names),
+    )
+    secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
+    return build_app(
+        Door(
+            db=app.db,
+            clock=app.clock,
+            secret=secret,
+            version=VERSION,
+            routers=build_routers(rooms),
+            allowed_hosts=_words(settings.allowed_hosts),
+            cors_origins=_words(settings.cors_allowed_origins),
+            tls=settings.behind_tls_proxy,
+            static=Path(__file__).parent / "web" / "dist",
+            probes={"database": app.probe_database, "data folder": lambda: prepare_folder(settings)},
+            registry=measurements(app),
+            lifespan=lifespan,
+        )
+    )
+
+
+def measurements(app: App) -> CollectorRegistry:
+    """What /metrics tells: executions by state, and the process itself."""
+    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.registry import Collector
+
+    class Executions(Collector):
+        def collect(self) -> list[GaugeMetricFamily]:
+            gauge = GaugeMetricFamily("agented_executions", "Executions by state.", labels=["state"])
+            with app.db.read() as conn:
+                for state, count in execution_store.counts(conn).items():
+                    gauge.add_metric([str(state)], count)
+            return [gauge]
+
+    registry = CollectorRegistry()
+    registry.register(Executions())
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI document, without a data folder of anybody's."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        app = App(Settings(data=Path(folder), database_url=None))
+        try:
+            return dict(build_http(app).openapi())
+        finally:
+            app.shelf.close()
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

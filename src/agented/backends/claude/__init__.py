@@ -1,0 +1,26 @@
+"""Claude Code by Anthropic."""
+
+from __future__ import annotations
+
+from agented.backends.claude.command import build_command, default_home, home_env
+from agented.backends.claude.credentials import ClaudeCredentials
+from agented.backends.claude.output import new_output
+from agented.backends.contract import Backend, Model, Models, VersionRange
+
+BACKEND = Backend(
+    name="claude",
+    title="Claude Code",
+    program="claude",
+    tested=VersionRange("2.1.300", "2.2"),
+    build_command=build_command,
+    new_output=new_output,
+    home_env=home_env,
+    default_home=default_home,
+    install_hint="npm install -g @anthropic-ai/claude-code@latest",
+    sign_in_hint="claude auth login",
+    can_resume=True,
+    credentials=ClaudeCredentials(),
+    # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
+    models=Models(known=(Model("opus", "Opus"), Model("sonnet", "Sonnet"), Model("haiku", "Haiku"))),
+    login_command=("auth", "login"),
+)

@@ -1,0 +1,26 @@
+"""Codex by OpenAI."""
+
+from __future__ import annotations
+
+from agented.backends.codex.command import build_command, default_home, home_env
+from agented.backends.codex.credentials import CodexCredentials
+from agented.backends.codex.models import MODELS
+from agented.backends.codex.output import new_output
+from agented.backends.contract import Backend, VersionRange
+
+BACKEND = Backend(
+    name="codex",
+    title="Codex",
+    program="codex",
+    tested=VersionRange("0.160", "0.170"),
+    build_command=build_command,
+    new_output=new_output,
+    home_env=home_env,
+    default_home=default_home,
+    install_hint="npm install -g @openai/codex@latest",
+    sign_in_hint="codex login",
+    can_resume=True,
+    credentials=CodexCredentials(),
+    models=MODELS,
+    login_command=("login",),
+)

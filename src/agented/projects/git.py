@@ -1,0 +1,548 @@
+"""Git, as a program that is never asked interactively and runs nothing that a repository brings along.
+
+Hooks, file-system monitors, filters and remote helpers of a repository are off, other people's `GIT_*` variables are
+dropped, every word from outside stands behind `--` or comes through stdin, and the git folder is always named, so that
+a `.git` that a run has put somewhere is not looked at. The person's own global configuration is trusted: credential
+helpers, SSH settings and Git LFS live there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agented.kit.errors import AgentedError, CommandFailed, Conflict, Invalid, NotFound, Unavailable
+from agented.kit.process import Finished, run
+from agented.projects.checks import check_ref, is_local
+from agented.projects.model import Ref, RefKind
+
+_FLAGS = tuple(
+    word
+    for setting in (
+        "core.hooksPath=/dev/null",
+        "core.fsmonitor=false",
+        "core.splitIndex=false",
+        "core.safecrlf=false",
+        "core.filesRefLockTimeout=2000",
+        "core.packedRefsTimeout=5000",
+        "safe.bareRepository=explicit",
+        "protocol.ext.allow=never",
+        "protocol.file.allow=user",
+        "http.followRedirects=false",
+        "http.lowSpeedLimit=1000",
+        "http.lowSpeedTime=60",
+        "credential.interactive=false",
+        "submodule.recurse=false",
+        "fetch.recurseSubmodules=false",
+        "gc.auto=0",
+        "maintenance.auto=false",
+        "commit.gpgSign=false",
+        "diff.suppressBlankEmpty=false",
+        "advice.addEmbeddedRepo=false",
+    )
+    for word in ("-c", setting)
+)
+# What must be on the disk before a worktree goes.
+_DURABLE = ("-c", "core.fsync=committed,reference", "-c", "core.fsyncMethod=batch")
+_KEPT_VARIABLES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"})
+# Keys of a repository's own configuration that make a fetch run a program of its choice.
+_PROGRAM_KEYS = (
+    r"^(core\.(sshcommand|gitproxy|askpass|alternaterefscommand)|credential\..*|remote\..*\.(uploadpack|vcs))$"
+)
+_HEX = re.compile(r"[0-9a-f]{4,64}\Z")
+_BUSY = re.compile(r"'(.+\.lock)': File exists|could not lock config file (.+): File exists")
+_BUSY_FOR_S = 15.0
+_LONG_S = 900.0
+_CLONE_S = 3600.0
+_MOST_REFS = 2000
+
+AUTHOR = "Agented"
+AUTHOR_EMAIL = "agented@localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a command of git works.
+
+    repository: the common git folder. git_dir: that of a worktree, if it is not the repository's own.
+    index: a temporary index in the place of the worktree's. objects: a temporary folder for new objects.
+    """
+
+    repository: Path
+    git_dir: Path | None = None
+    work_tree: Path | None = None
+    index: Path | None = None
+    objects: Path | None = None
+
+    def env(self) -> dict[str, str]:
+        env = {"GIT_DIR": str(self.git_dir or self.repository)}
+        if self.work_tree is not None:
+            env["GIT_WORK_TREE"] = str(self.work_tree)
+        if self.index is not None:
+            env["GIT_INDEX_FILE"] = str(self.index)
+        if self.objects is not None:
+            env["GIT_OBJECT_DIRECTORY"] = str(self.objects)
+            env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(self.repository / "objects")
+        return env
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What `cat-file --batch-check` says of a name."""
+
+    oid: str
+    kind: str
+    size: int
+
+
+class Git:
+    """env: what the environment of every git is built from; variables that begin with GIT_ are not taken over."""
+
+    def __init__(self, env: Mapping[str, str], program: str = "git") -> None:
+        self._program = program
+        self._env = {
+            **{name: value for name, value in env.items() if not name.startswith("GIT_") or name in _KEPT_VARIABLES},
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "",
+            "SSH_ASKPASS_REQUIRE": "never",
+            "GIT_EDITOR": "false",
+            "GIT_PAGER": "cat",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_LITERAL_PATHSPECS": "1",
+            # A run could hide what it changed behind a replaced object.
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_ALLOW_PROTOCOL": "",
+            # Its messages are read here, in English.
+            "LC_ALL": "C",
+            "LANGUAGE": "",
+        }
+
+    def try_run(
+        self,
+        args: Sequence[str],
+        *,
+        place: Place | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout_s: float = 120,
+    ) -> Finished:
+        """Runs git to its end, whatever that is."""
+        whole = {**self._env, **(place.env() if place else {}), **(env or {})}
+        if cwd is None and place is not None:
+            cwd = place.work_tree or place.repository
+        return run([self._program, *_FLAGS, *args], env=whole, cwd=cwd, stdin=stdin, timeout_s=timeout_s)
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        place: Place | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout_s: float = 120,
+    ) -> bytes:
+        """What git prints. Raises an AgentedError that says what to do when it fails."""
+        done = self.try_run(args, place=place, cwd=cwd, env=env, stdin=stdin, timeout_s=timeout_s)
+        if done.code != 0:
+            raise _explain(args, done)
+        return done.stdout
+
+    # --- repositories
+
+    def top_level(self, path: Path) -> Path:
+        """The top of the work tree around the folder, or the bare repository that it is.
+
+        Raises Invalid that names the field `path`.
+        """
+        bare = ["-c", "safe.bareRepository=all"] if (path / "HEAD").is_file() and (path / "objects").is_dir() else []
+        asked = [*bare, "rev-parse", "--path-format=absolute"]
+        if bare and self.run([*asked, "--is-bare-repository"], cwd=path).strip() == b"true":
+            return path
+        return Path(os.fsdecode(self.run([*asked, "--show-toplevel"], cwd=path).removesuffix(b"\n")))
+
+    def default_branch(self, repository: Path) -> str:
+        """The branch that origin calls its default, else the one checked out, else the only one.
+
+        Raises Invalid when the repository has no commit or no such branch.
+        """
+        place = Place(repository=repository)
+        listed = self.run(
+            ["for-each-ref", "--format=%(refname)%00%(symref)", "refs/heads", "refs/remotes/origin"], place=place
+        )
+        known = {name: target for name, target in _rows(listed)}  # noqa: C416 — says what each row holds
+        at_origin = known.get("refs/remotes/origin/HEAD", "")
+        if at_origin in known:
+            return at_origin.removeprefix("refs/remotes/origin/")
+        head = self.try_run(["symbolic-ref", "--quiet", "HEAD"], place=place).text.strip()
+        if head in known:
+            return head.removeprefix("refs/heads/")
+        branches = [name for name in known if name.startswith("refs/heads/")]
+        if len(branches) == 1:
+            return branches[0].removeprefix("refs/heads/")
+        if not branches and self.look_up(place, ["HEAD^{commit}"]) == [None]:
+            raise _empty()
+        raise Invalid(
+            "The repository does not say which branch is its default.",
+            field="path",
+            hint="Check out a branch there, or run `git remote set-head origin --auto`.",
+        )
+
+    def refs(self, repository: Path) -> list[Ref]:
+        """Branches, tags and remote branches, the newest first, at most 2,000."""
+        listed = self.run(
+            [
+                "for-each-ref",
+                "--sort=-creatordate",
+                f"--count={_MOST_REFS}",
+                "--format=%(refname)%00%(objectname)%00%(*objectname)%00%(symref)",
+                "refs/heads",
+                "refs/tags",
+                "refs/remotes",
+            ],
+            place=Place(repository=repository),
+        )
+        found = []
+        for name, commit, peeled, symref in _rows(listed):
+            kind, prefix = _KINDS[name.split("/")[1]]
+            if not symref:
+                found.append(Ref(name.removeprefix(prefix), kind, peeled or commit))
+        return found
+
+    def resolve(self, repository: Path, ref: str, *, remote_first: bool = False) -> str:
+        """The commit of a branch, tag, remote branch or (short) commit id.
+
+        Raises Invalid that names the field `ref`.
+        """
+        check_ref(ref)
+        if ref == "HEAD" or ref.startswith("refs/"):
+            names = [ref]
+        else:
+            names = [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/remotes/{ref}"]
+            names.insert(0 if remote_first else len(names), f"refs/remotes/origin/{ref}")
+            if _HEX.match(ref):
+                # A full id names itself even where somebody called a branch like it.
+                names.insert(0 if len(ref) in (40, 64) else len(names), ref)
+        found = self.look_up(Place(repository=repository), [f"{name}^{{commit}}" for name in names])
+        for entry in found:
+            if entry is not None:
+                return entry.oid
+        if not self.run(["for-each-ref", "--count=1"], place=Place(repository=repository)):
+            raise _empty()
+        raise Invalid(
+            f"The project has no branch, tag or commit named {ref}.", field="ref", hint="Choose one of its refs."
+        )
+
+    def look_up(self, place: Place, names: Sequence[str]) -> list[Entry | None]:
+        """What objects the names stand for, in their order; None for a name without an object."""
+        if not names:
+            return []
+        said = self.run(["cat-file", "--batch-check"], place=place, stdin="".join(f"{n}\n" for n in names).encode())
+        found: list[Entry | None] = []
+        for line in said.decode("utf-8", "replace").removesuffix("\n").split("\n"):
+            words = line.rsplit(" ", 2)
+            known = len(words) == 3 and words[1] in _OBJECTS
+            found.append(Entry(words[0], words[1], int(words[2])) if known else None)
+        return found
+
+    def clone(self, url: str, folder: Path) -> None:
+        """Clones into a folder that is not there yet. The url is one that `check_url` has let pass."""
+        args = ["clone", "--quiet", "--no-recurse-submodules", "--no-hardlinks", "--template=", "--origin=origin"]
+        self.run([*args, "--", url, str(folder)], cwd=folder.parent, env=_allow(url), timeout_s=_CLONE_S)
+
+    def fetch(self, repository: Path, url: str, timeout_s: float) -> None:
+        """Brings the remote branches and tags of a clone up to date.
+
+        Raises Conflict when the clone's own configuration names programs that a fetch would run.
+        """
+        place = Place(repository=repository)
+        named = self.try_run(
+            ["config", "--local", "--includes", "--name-only", "--get-regexp", _PROGRAM_KEYS], place=place
+        )
+        if named:
+            raise Conflict(
+                f"The clone's configuration names programs to run: {', '.join(named)}.",
+                code="programs_in_config",
+                hint=f"Remove these keys from {repository}/config.",
+            )
+        args = ["fetch", "--quiet", "--prune", "--no-recurse-submodules", "--no-write-fetch-head", "--"]
+        self.run([*args, url, "+refs/heads/*:refs/remotes/origin/*"], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def create(self, folder: Path, branch: str) -> Place:
+        """Makes an empty repository with a work tree."""
+        self.run(["init", "--quiet", "--template=", f"--initial-branch={branch}", "--", str(folder)], cwd=folder.parent)
+        return Place(repository=folder / ".git", work_tree=folder)
+
+    # --- worktrees
+
+    def worktree_add(self, repository: Path, path: Path, branch: str, commit: str) -> None:
+        """A worktree on a new branch that starts at the commit; on the branch itself where it is there already."""
+        place, env = Place(repository=repository), self._no_drivers(repository)
+        start = ["worktree", "add", "--quiet"]
+        new = [*start, "--no-track", "-b", branch, "--", str(path), commit]
+        done = self._patiently(new, place, env)
+        if done.code != 0 and "already exists" in done.error_text and "branch" in done.error_text:
+            done = self._patiently([*start, "--force", "--force", "--", str(path), branch], place, env)
+        if done.code != 0:
+            raise _explain(new, done)
+
+    def worktree_remove(self, repository: Path, path: Path) -> None:
+        """Makes the repository forget a worktree whose folder is gone; one it does not know is fine."""
+        args = ["worktree", "remove", "--force", "--force", "--", str(path)]
+        done = self._patiently(args, Place(repository=repository), {})
+        if done.code != 0 and "is not a working tree" not in done.error_text:
+            raise _explain(args, done)
+
+    def worktrees(self, repository: Path) -> list[Path]:
+        """The folders of all worktrees that the repository knows of, also those that are gone."""
+        listed = self.run(["worktree", "list", "--porcelain", "-z"], place=Place(repository=repository))
+        marked = (word for word in listed.split(b"\0") if word.startswith(b"worktree "))
+        return [Path(os.fsdecode(word.removeprefix(b"worktree "))) for word in marked]
+
+    # --- what is in a worktree
+
+    def stage(self, place: Place, base: str, *, durable: bool = False) -> bool:
+        """Fills the place's temporary index with all that is in the work tree and not ignored.
+
+        False when something could not be read or taken in; the rest is there then.
+        """
+        assert place.index is not None
+        original = (place.git_dir or place.repository) / "index"
+        if place.git_dir is None or not _copy(original, place.index):
+            self.run(["read-tree", base], place=place)
+        args = [
+            *(_DURABLE if durable else ("-c", "core.looseCompression=0")),
+            "add",
+            "--all",
+            "--ignore-errors",
+            "--",
+            ".",
+        ]
+        env = self._no_drivers(place.repository)
+        done = self.try_run(args, place=place, env=env, timeout_s=_LONG_S)
+        if done.code == 128:
+            # The run left an index that cannot be read: begin without it.
+            place.index.unlink(missing_ok=True)
+            self.run(["read-tree", base], place=place)
+            done = self.try_run(args, place=place, env=env, timeout_s=_LONG_S)
+        if done.code not in (0, 1):
+            raise _explain(args, done)
+        return done.code == 0
+
+    def write_tree(self, place: Place) -> str:
+        return self.run([*_DURABLE, "write-tree"], place=place).decode().strip()
+
+    def nested(self, place: Place) -> list[Path]:
+        """Repositories inside the work tree that have a git folder of their own."""
+        assert place.work_tree is not None
+        listed = self.run(["ls-files", "--stage", "-z"], place=place).split(b"\0")
+        links = [row.partition(b"\t")[2] for row in listed if row.startswith(b"160000 ")]
+        paths = (place.work_tree / os.fsdecode(link) for link in links)
+        return [path for path in paths if (path / ".git").exists()]
+
+    def commit_tree(self, place: Place, tree: str, parents: Iterable[str], message: str, at: datetime) -> str:
+        date = f"{int(at.timestamp())} +0000"
+        env = {
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", AUTHOR), ("EMAIL", AUTHOR_EMAIL), ("DATE", date))
+        }
+        args = [*_DURABLE, "commit-tree", tree, *(word for parent in parents for word in ("-p", parent))]
+        return self.run(args, place=place, env=env, stdin=message.encode()).decode().strip()
+
+    def set_ref(self, repository: Path, name: str, commit: str) -> None:
+        args = [*_DURABLE, "update-ref", "--", name, commit]
+        done = self._patiently(args, Place(repository=repository), {})
+        if done.code != 0:
+            raise _explain(args, done)
+
+    def delete_ref(self, repository: Path, name: str, only_at: str) -> None:
+        """Deletes the ref if it still stands at that commit."""
+        self._patiently(["update-ref", "-d", "--", name, only_at], Place(repository=repository), {})
+
+    def _patiently(self, args: Sequence[str], place: Place, env: Mapping[str, str]) -> Finished:
+        """Runs a command that takes git's own locks, again while another git holds them."""
+        until = time.monotonic() + _BUSY_FOR_S
+        pause_s = 0.02
+        while True:
+            done = self.try_run(args, place=place, env=env, timeout_s=_LONG_S)
+            if done.code == 0 or not _BUSY.search(done.error_text) or time.monotonic() > until:
+                return done
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 — spreads waiters, keeps no secret
+            pause_s = min(pause_s * 2, 0.5)
+
+    def _no_drivers(self, repository: Path) -> dict[str, str]:
+        """Variables that switch off the filters of the repository's own configuration: they name programs to run."""
+        if not _may_name_filters(repository):
+            return {}
+        drivers = {key.rpartition(".")[0] for key in self._local_keys(repository, r"^filter\..*\.")}
+        values = {"clean": "", "smudge": "", "process": "", "required": "false"}
+        pairs = [(f"{name}.{key}", value) for name in sorted(drivers) for key, value in values.items()]
+        env = {"GIT_CONFIG_COUNT": str(len(pairs))}
+        for number, (key, value) in enumerate(pairs):
+            env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return env
+
+    def _local_keys(self, repository: Path, pattern: str) -> list[str]:
+        """Keys of the repository's own configuration that match."""
+        args = ["config", "--local", "--includes", "--name-only", "-z", "--get-regexp", pattern]
+        listed = self.try_run(args, place=Place(repository=repository)).stdout
+        return [os.fsdecode(key) for key in listed.split(b"\0") if key]
+
+
+_OBJECTS = frozenset({"commit", "tree", "blob", "tag"})
+_KINDS = {
+    "heads": (RefKind.BRANCH, "refs/heads/"),
+    "tags": (RefKind.TAG, "refs/tags/"),
+    "remotes": (RefKind.REMOTE, "refs/remotes/"),
+}
+
+
+def find_repository(path: Path) -> Path:
+    """The common git folder of a work tree's top level or of a bare repository, without asking git.
+
+    Raises NotFound when there is none (any more).
+    """
+    link = path / ".git"
+    try:
+        if link.is_dir():
+            return link
+        if link.is_file():
+            return common_folder(follow_link(link))
+    except (OSError, ValueError):
+        pass
+    if (path / "HEAD").is_file() and (path / "objects").is_dir():
+        return path
+    raise NotFound(
+        f"There is no repository at {path} any more.",
+        code="repository_missing",
+        hint="Put it back, or remove the project and add it where it is now.",
+    )
+
+
+def follow_link(link: Path) -> Path:
+    """The git folder that a `.git` file names. Raises OSError or ValueError when it names none."""
+    text = os.fsdecode(link.read_bytes()[:5000])
+    if not text.startswith("gitdir: "):
+        raise ValueError("not a link to a git folder")
+    return Path(os.path.normpath(link.parent / text.removeprefix("gitdir: ").rstrip("\r\n")))
+
+
+def common_folder(git_dir: Path) -> Path:
+    """The repository that a worktree's git folder belongs to; itself when it is the repository's own."""
+    try:
+        named = os.fsdecode((git_dir / "commondir").read_bytes()[:5000]).rstrip("\r\n")
+    except FileNotFoundError:
+        return git_dir
+    return Path(os.path.normpath(git_dir / named))
+
+
+def _may_name_filters(repository: Path) -> bool:
+    """A look at the files, so that the usual repository costs no process."""
+    for name in ("config", "config.worktree"):
+        try:
+            text = (repository / name).read_bytes().lower()
+        except OSError:
+            continue
+        if b"filter" in text or b"include" in text:
+            return True
+    return False
+
+
+def _rows(listed: bytes) -> list[list[str]]:
+    """Lines of fields that NUL bytes part. Names of refs may hold any other line separator of Unicode."""
+    return [line.split("\0") for line in listed.decode("utf-8", "replace").split("\n") if line]
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """With its times: git tells by them which entries may have changed right after the index was written."""
+    try:
+        shutil.copy2(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _allow(url: str) -> dict[str, str]:
+    return {"GIT_ALLOW_PROTOCOL": "file" if is_local(url) else "https:ssh"}
+
+
+def _quoted(path: Path) -> str:
+    """A path for a list that is split at colons."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _empty() -> Invalid:
+    return Invalid(
+        "The repository has no commit yet.",
+        code="empty_repository",
+        field="path",
+        hint="Make a first commit there, then try again.",
+    )
+
+
+_REASONS: Sequence[tuple[str, str, str]] = (
+    ("Authentication failed|could not read (?:Username|Password)|Permission denied \\(|terminal prompts disabled",
+     "Git could not sign in.", "Give the user that runs Agented an SSH key or a git credential helper for this host."),
+    ("Host key verification failed", "The host's SSH key is not known.",
+     "Connect to it once by hand, as the user that runs Agented: `ssh git@HOST`."),
+    ("Could not resolve host", "The host of the repository cannot be found.", "Check the address and the network."),
+    ("unable to update url base from redirection|redirect", "The address redirects, which is not followed.",
+     "Use the address the host redirects to; it often ends with `.git`."),
+    ("[Rr]epository .*not found|does not appear to be a git repository|does not exist", "There is no repository there.",
+     "Check the address, and that the user that runs Agented may read it."),
+)  # fmt: skip
+
+
+def _explain(args: Sequence[str], done: Finished) -> AgentedError:
+    said = done.error_text.strip()[-2000:]
+    if "dubious ownership" in said:
+        return Invalid(
+            "The repository belongs to another user of this machine, so git does not trust it.",
+            code="dubious_ownership",
+            field="path",
+            hint="As the user that runs Agented: git config --global --add safe.directory PATH, or chown it.",
+        )
+    if "not a git repository" in said or "must be run in a work tree" in said:
+        return Invalid(
+            "The folder is not inside a git work tree and is not a bare repository.",
+            code="not_a_repository",
+            field="path",
+            hint="Run `git init` there and commit, or name another folder.",
+        )
+    if "No space left on device" in said:
+        return Unavailable("The disk is full.", code="disk_full", hint="Free space and try again.")
+    if "promisor remote" in said or "lazy fetch" in said:
+        return Unavailable(
+            "The repository is a partial clone, and some of its files were never fetched.",
+            code="partial_clone",
+            hint="There: git config --unset-all remote.origin.partialclonefilter && git fetch --refetch",
+        )
+    if "'refs/heads/agented' exists" in said:
+        return Conflict(
+            "The repository has a branch `agented`, which stands in the way of branches `agented/…`.",
+            code="branch_in_the_way",
+            hint="Rename it: git branch -m agented agented-1",
+        )
+    busy = _BUSY.search(said)
+    if busy:
+        return Unavailable(
+            "Another git holds a lock of the repository, or one was killed and left it.",
+            code="repository_locked",
+            hint=f"When no git is at work there: rm {busy[1] or busy[2]}",
+        )
+    verb = next(word for word in args if "=" not in word and not word.startswith("-"))
+    if verb in ("clone", "fetch"):
+        for pattern, message, hint in _REASONS:
+            if re.search(pattern, said):
+                return CommandFailed(f"{message} Git says: {said}", output=said, code="clone_failed", hint=hint)
+    return CommandFailed(f"git {verb} failed: {said or done.code}", output=said)
