@@ -53,6 +53,7 @@ from agented.web.collect import (
     build_routers,
     changes_to_dict,
 )
+from agented.web.docs import describe
 from agented.web.server import Door, build_app
 
 if TYPE_CHECKING:
@@ -202,9 +203,7 @@ class App:
         self.accounts = _Accounts(shelf, settings.home, Keychain(self.env))
         self.lookout = look_around(shelf)
         self.git = Git(self.env)
-        self.workspaces = Workspaces(
-            self.db, self.git, settings.data / "workspaces", self.clock, lambda: settings.project_limit
-        )
+        self.workspaces = Workspaces(self.db, self.git, settings.data, self.clock, lambda: settings.project_limit)
         self.engine = Engine(self.db, host_limit=settings.host_limit)
         self.worker = Worker(self._worker_ports())
         self.requests = Requests(
@@ -260,7 +259,7 @@ class App:
         if not caller.may("admin"):
             raise Refused("Only an admin may name a path of this machine.", hint="Use the id of a known project.")
         try:
-            return add_by_path(self.db, self.git, Path(wanted), self.clock)
+            return add_by_path(self.db, self.git, wanted, self.clock)
         except Invalid as error:
             raise Invalid(error.message, field="project", hint=error.hint) from error
 
@@ -302,6 +301,10 @@ class App:
     def open(self) -> None:
         """Takes up what was left unfinished and begins to work."""
         self.runs.mkdir(mode=0o700, exist_ok=True)
+        with self.db.read() as conn:
+            living = {execution.id for execution in execution_store.unfinished(conn)}
+        # Before the first run: a workspace opened from now on is nobody's leftover.
+        self.workspaces.sweep(living)
         self.engine.start(self.worker.drive)
         self._housekeeper.start()
 
@@ -320,11 +323,7 @@ class App:
         rounds = 0
         while not self._stopping.is_set():
             try:
-                if rounds == 0:
-                    with self.db.read() as conn:
-                        living = {execution.id for execution in execution_store.unfinished(conn)}
-                    self.workspaces.sweep(living)
-                    self.lookout.look()
+                self.lookout.look()
                 self.requests.requeue_forgotten()
                 self.worker.wake_waiting()
                 self.engine.rest()
@@ -509,7 +508,7 @@ def describe_api() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         app = App(Settings(data=Path(folder), database_url=None))
         try:
-            return dict(build_http(app).openapi())
+            return describe(build_http(app))
         finally:
             app.shelf.close()
 

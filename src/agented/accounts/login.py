@@ -12,8 +12,9 @@ def read_login(backend: Backend, account: Account, person_home: Path, secrets: S
     """The login in the account's home, or in the person's own; None when nobody is signed in."""
     if backend.credentials is None:
         return None
-    home = account.home or backend.default_home(person_home)
-    return backend.credentials.read(home, secrets, own_env(account))
+    env = own_env(account)
+    home = account.home or backend.default_home(Path(env.get("HOME") or person_home))
+    return backend.credentials.read(home, secrets, env)
 
 
 def child_env(backend: Backend, account: Account) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -122,6 +123,18 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:
 def arguments(value: Any) -> Mapping[str, Any]:
     """A tool's arguments as a plain mapping."""
     return mapping(plain(value))
+
+
+def claims(token: str) -> Mapping[str, Any]:
+    """What a JSON Web Token says, unverified: to be shown, never to be trusted."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return _EMPTY
+    try:
+        text = urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)).decode("utf-8", "replace")
+    except ValueError:
+        return _EMPTY
+    return mapping(read_json(text))
 
 
 def one_line(text: str, longest: int = 300) -> str:

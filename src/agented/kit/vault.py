@@ -76,10 +76,10 @@ def derive(key: bytes, purpose: str) -> bytes:
 def load_key(folder: Path, keyring: Keyring | None = None) -> bytes:
     """The key of a data folder, made at the first call: in the keyring if one is given, else in the file `key`.
 
-    Raises Refused when others could read the folder or the file, Invalid when it does not hold a key.
+    Raises Refused when others could read the file or write the folder, Invalid when it does not hold a key.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_private(folder, 0o700)
+    _check_safe(folder, 0o022, 0o755)
     path = folder / "key"
     with locked(folder / ".key.lock"):
         if path.exists() or keyring is None:
@@ -90,7 +90,7 @@ def load_key(folder: Path, keyring: Keyring | None = None) -> bytes:
 def _key_of_file(path: Path) -> bytes:
     if not path.exists():
         write_atomic(path, base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)) + b"\n", mode=0o600)
-    _check_private(path, 0o600)
+    _check_safe(path, 0o077, 0o600)
     return _decode(path.read_bytes(), str(path))
 
 
@@ -117,13 +117,14 @@ def _decode(text: bytes, where: str) -> bytes:
     return key
 
 
-def _check_private(path: Path, mode: int) -> None:
+def _check_safe(path: Path, forbidden: int, wanted: int) -> None:
+    """The key must be readable by its owner alone; in its folder nobody else may put another in its place."""
     actual = stat.S_IMODE(path.stat().st_mode)
-    if actual & 0o077:
+    if actual & forbidden:
         raise Refused(
             f"Other users can reach {path} (mode {actual:04o}).",
             code="unsafe_permissions",
-            hint=f"chmod {mode:o} {path}",
+            hint=f"chmod {wanted:o} {path}",
         )
 
 

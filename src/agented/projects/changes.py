@@ -34,7 +34,6 @@ _FLAGS = (
     "--submodule=short",
     "--src-prefix=a/",
     "--dst-prefix=b/",
-    "--unified=3",
 )
 
 
@@ -46,10 +45,10 @@ class Span:
     base: str
     head: str | None
 
-    def args(self, *flags: str) -> list[str]:
+    def args(self, *flags: str, paths: Iterable[str] = ()) -> list[str]:
         if self.head is None:
-            return ["diff-index", "--cached", *_FLAGS, *flags, self.base]
-        return ["diff-tree", *_FLAGS, *flags, self.base, self.head]
+            return ["diff-index", "--cached", *_FLAGS, *flags, self.base, "--", *paths]
+        return ["diff-tree", *_FLAGS, *flags, self.base, self.head, "--", *paths]
 
 
 def collect(git: Git, span: Span) -> Changes:
@@ -74,11 +73,11 @@ def make_patch(git: Git, span: Span) -> bytes:
             code="patch_too_large",
             hint="Take the branch or the snapshot ref of this run from the repository instead.",
         )
-    return git.run(span.args("--patch", "--binary", "--"), place=span.place, timeout_s=_LONG_S)
+    return git.run(span.args("--patch", "--binary"), place=span.place, timeout_s=_LONG_S)
 
 
 def _list(git: Git, span: Span) -> list[Changed]:
-    return read_list(git.run(span.args("--raw", "--numstat", "-z", "--"), place=span.place, timeout_s=_LONG_S))
+    return read_list(git.run(span.args("--raw", "--numstat", "-z"), place=span.place, timeout_s=_LONG_S))
 
 
 def _sizes(git: Git, span: Span, files: Sequence[Changed]) -> list[int]:
@@ -104,10 +103,10 @@ def _patches(git: Git, span: Span, files: Sequence[Changed], *, whole: bool) -> 
     if not files:
         return {}
     if whole:
-        return read_patch(git.run(span.args("--patch", "--"), place=span.place, timeout_s=_LONG_S))
+        return read_patch(git.run(span.args("--patch"), place=span.place, timeout_s=_LONG_S))
     found: dict[Pair, FilePatch] = {}
     for names in _batches(files):
-        args = span.args("--patch", "--", *(os.fsdecode(name) for name in names))
+        args = span.args("--patch", paths=map(os.fsdecode, names))
         found |= read_patch(git.run(args, place=span.place, timeout_s=_LONG_S))
     return found
 

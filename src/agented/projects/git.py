@@ -265,9 +265,7 @@ class Git:
         Raises Conflict when the clone's own configuration names programs that a fetch would run.
         """
         place = Place(repository=repository)
-        named = self.try_run(
-            ["config", "--local", "--includes", "--name-only", "--get-regexp", _PROGRAM_KEYS], place=place
-        )
+        named = self._local_keys(repository, _PROGRAM_KEYS)
         if named:
             raise Conflict(
                 f"The clone's configuration names programs to run: {', '.join(named)}.",
@@ -276,6 +274,12 @@ class Git:
             )
         args = ["fetch", "--quiet", "--prune", "--no-recurse-submodules", "--no-write-fetch-head", "--"]
         self.run([*args, url, "+refs/heads/*:refs/remotes/origin/*"], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def default_branch_at(self, url: str, timeout_s: float) -> str | None:
+        """What the repository at the address calls its default branch now."""
+        args = ["ls-remote", "--symref", "--", url, "HEAD"]
+        first = self.run(args, env=_allow(url), timeout_s=timeout_s).decode("utf-8", "replace").partition("\t")[0]
+        return first.removeprefix("ref: refs/heads/") if first.startswith("ref: refs/heads/") else None
 
     def create(self, folder: Path, branch: str) -> Place:
         """Makes an empty repository with a work tree."""
@@ -290,7 +294,7 @@ class Git:
         start = ["worktree", "add", "--quiet"]
         new = [*start, "--no-track", "-b", branch, "--", str(path), commit]
         done = self._patiently(new, place, env)
-        if done.code != 0 and "already exists" in done.error_text and "branch" in done.error_text:
+        if done.code != 0 and f"branch named '{branch}' already exists" in done.error_text:
             done = self._patiently([*start, "--force", "--force", "--", str(path), branch], place, env)
         if done.code != 0:
             raise _explain(new, done)
@@ -358,6 +362,12 @@ class Git:
         }
         args = [*_DURABLE, "commit-tree", tree, *(word for parent in parents for word in ("-p", parent))]
         return self.run(args, place=place, env=env, stdin=message.encode()).decode().strip()
+
+    def restore(self, place: Place, commit: str) -> None:
+        """Brings the work tree to what the commit holds, as changes that are not committed."""
+        env = self._no_drivers(place.repository)
+        self.run(["read-tree", "--reset", "-u", commit], place=place, env=env, timeout_s=_LONG_S)
+        self.run(["reset", "--quiet", "--mixed"], place=place, env=env, timeout_s=_LONG_S)
 
     def set_ref(self, repository: Path, name: str, commit: str) -> None:
         args = [*_DURABLE, "update-ref", "--", name, commit]
@@ -538,7 +548,7 @@ def _explain(args: Sequence[str], done: Finished) -> AgentedError:
         return Unavailable(
             "Another git holds a lock of the repository, or one was killed and left it.",
             code="repository_locked",
-            hint=f"When no git is at work there: rm {busy[1] or busy[2]}",
+            hint=f"When no git is at work there: rm {busy[1] or f'{busy[2]}.lock'}",
         )
     verb = next(word for word in args if "=" not in word and not word.startswith("-"))
     if verb in ("clone", "fetch"):

@@ -17,7 +17,8 @@ from agented.executions import api as executions_api
 from agented.executions.api import ExecutionsApi
 from agented.kit.web import role, still_allowed
 from agented.projects import api as projects_api
-from agented.projects.api import ProjectsApi, changes_to_dict
+from agented.projects.api import ProjectsApi
+from agented.projects.wire import changes_to_dict
 from agented.web import home
 from agented.web.home import HomeApi
 from agented.web.live import Live

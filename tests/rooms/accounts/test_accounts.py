@@ -147,7 +147,7 @@ def test_malformed_variables_are_refused(add: Any, env: dict[str, str]) -> None:
 
 def test_wrong_fields_are_named(add: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "backend": {"backend": "nobody", "env": {"A": "b"}},
         "home": {"home": Path("relative")},
         "program": {"program": tmp_path / "file"},
@@ -185,6 +185,16 @@ def test_the_login_is_read_from_the_accounts_own_home(
     assert own is not None and own.token == "accounts-token"
     assert default is not None and default.token == "persons-token"
     assert read_login(other_backend(), account, person, NoKeychain()) is None
+
+
+def test_an_account_with_a_home_folder_of_its_own_has_the_login_there(
+    db: Database, vault: Vault, clock: SetClock, add: Any, tmp_path: Path
+) -> None:
+    (tmp_path / ".trained").mkdir()
+    (tmp_path / ".trained" / "token").write_text("token-below-home")
+    account = chosen(db, vault, clock, add(env={"HOME": str(tmp_path)}).id)
+    login = read_login(BACKEND, account, tmp_path / "person", NoKeychain())
+    assert login is not None and login.token == "token-below-home"
 
 
 def test_a_child_gets_home_and_variables_and_all_secrets_are_masked(

@@ -35,8 +35,8 @@ OWN = "http://127.0.0.1:20000"
 class Site:
     """The whole door over a real database, spoken to without a socket."""
 
-    def __init__(self, folder: Path, **door: Any) -> None:
-        self.db = Database(f"sqlite:///{folder / 'site.db'}")
+    def __init__(self, db: Database, **door: Any) -> None:
+        self.db = db
         metadata.create_all(self.db.engine)
         self.clock = SetClock()
         self.faults: list[str] = []
@@ -121,17 +121,15 @@ NewSite = Callable[..., Site]
 
 @pytest.fixture
 def new_site(tmp_path: Path) -> Iterator[NewSite]:
-    made: list[Site] = []
+    opened: list[Database] = []
 
     def make(**door: Any) -> Site:
-        folder = tmp_path / f"site{len(made)}"
-        folder.mkdir()
-        made.append(Site(folder, **door))
-        return made[-1]
+        opened.append(Database(f"sqlite:///{tmp_path / f'site{len(opened)}.db'}"))
+        return Site(opened[-1], **door)
 
     yield make
-    for site in made:
-        site.db.close()
+    for db in opened:
+        db.close()
 
 
 @pytest.fixture

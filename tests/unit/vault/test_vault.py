@@ -90,9 +90,11 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert file.value.hint == f"chmod 600 {folder / 'key'}"
     (folder / "key").chmod(0o600)
     folder.chmod(0o755)
+    assert len(load_key(folder)) == 32
+    folder.chmod(0o775)
     with pytest.raises(Refused) as whole:
         load_key(folder)
-    assert whole.value.hint == f"chmod 700 {folder}"
+    assert whole.value.hint == f"chmod 755 {folder}"
 
 
 def test_a_damaged_key_is_not_replaced(tmp_path: Path) -> None:

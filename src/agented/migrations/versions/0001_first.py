@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import agented.executions.store
-from agented.kit.db import metadata
 from alembic import op
+
+import agented.accounts.store
+import agented.executions.store
+import agented.projects.store
+import agented.web.store  # noqa: F401 - each registers its tables
+from agented.kit.db import metadata
 
 revision = "0001"
 down_revision = None

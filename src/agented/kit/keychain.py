@@ -1,0 +1,34 @@
+"""The macOS Keychain, read through the system's own `security` program. Elsewhere it holds nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+
+from agented.kit import process
+from agented.kit.errors import Unavailable
+
+_PROGRAM = "security"
+# The person may be asked to allow it, and nobody may be there.
+_TIMEOUT_S = 10.0
+
+
+class Keychain:
+    """env: the whole environment that `security` is started with; it is looked for on its PATH."""
+
+    def __init__(self, env: Mapping[str, str], run: Callable[..., process.Finished] = process.run) -> None:
+        self._env = env
+        self._run = run
+
+    def read(self, service: str, account: str | None = None) -> str | None:
+        """The password of an item; None when there is no such item or no Keychain."""
+        program = shutil.which(_PROGRAM, path=self._env.get("PATH", ""))
+        if program is None:
+            return None
+        argv = [program, "find-generic-password", "-s", service]
+        argv += [] if account is None else ["-a", account]
+        try:
+            answer = self._run([*argv, "-w"], env=self._env, timeout_s=_TIMEOUT_S)
+        except Unavailable:
+            return None
+        return answer.text.removesuffix("\n") or None if answer.code == 0 else None
