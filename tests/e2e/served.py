@@ -169,13 +169,14 @@ class Served:
         return dict(wait_for(look, timeout_s, f"the end of {execution_id}"))
 
     def lines(self, execution_id: str) -> list[str]:
-        """The whole log."""
+        """The log as it stands now."""
         texts: list[str] = []
-        while True:
+        total = None
+        while total is None or len(texts) < total:
             page = self.get(f"/api/executions/{execution_id}/log", **{"from": len(texts) + 1, "limit": 2000})
-            if not page["lines"]:
-                return texts
             texts += [line["text"] for line in page["lines"]]
+            total = page["total"] if total is None else total
+        return texts
 
     def events(self, execution_id: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 
 from agented.backends.contract import Backend
@@ -25,8 +24,8 @@ class Skipped:
 class Registry:
     """The backends that are installed. They are imported when one is first asked for."""
 
-    def __init__(self, find: Callable[[], Iterable[EntryPoint]] = partial(entry_points, group=GROUP)) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[], Iterable[EntryPoint]] | None = None) -> None:
+        self._find = find or _installed
         self._lock = threading.Lock()
         self._backends: Mapping[str, Backend] | None = None
         self._skipped: Sequence[Skipped] = ()
@@ -64,6 +63,10 @@ class Registry:
         names = ", ".join(sorted(self.load()))
         broken = "".join(f" {skipped.name} was left out: {skipped.reason}" for skipped in self._skipped)
         return f"Known: {names or 'none'}.{broken}"
+
+
+def _installed() -> Iterable[EntryPoint]:
+    return entry_points(group=GROUP)
 
 
 def _load(found: Iterable[EntryPoint]) -> tuple[Mapping[str, Backend], Sequence[Skipped]]:

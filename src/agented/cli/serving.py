@@ -39,6 +39,8 @@ def _greet(server: object) -> None:
 
 
 def _log_to_stderr(level: str) -> None:
+    for chatty in ("alembic", "uvicorn.error", "dbos"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.basicConfig(
         level=level.upper(), stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s", force=True
     )

@@ -80,7 +80,7 @@ class Engine:
             # Recovered work comes on top of the queue's own, and each waits in a thread.
             "max_executor_threads": self._host_limit * 2 + 8,
             "scheduler_polling_interval_sec": 3600,
-            "notification_listener_polling_interval_sec": 60,
+            "notification_listener_polling_interval_sec": 1.0,
             "log_level": "ERROR",
         }
         _current = self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 
@@ -9,6 +10,7 @@ from agented.kit import process
 from agented.kit.errors import Unavailable
 
 _PROGRAM = "security"
+_HEX_OBJECT = re.compile(r"7b(?:[0-9a-f]{2})+")
 # The person may be asked to allow it, and nobody may be there.
 _TIMEOUT_S = 10.0
 
@@ -31,4 +33,11 @@ class Keychain:
             answer = self._run([*argv, "-w"], env=self._env, timeout_s=_TIMEOUT_S)
         except Unavailable:
             return None
-        return answer.text.removesuffix("\n") or None if answer.code == 0 else None
+        return _password(answer.text.removesuffix("\n")) if answer.code == 0 else None
+
+
+def _password(printed: str) -> str | None:
+    """What is not plain text comes in hexadecimal digits; the items read here are JSON, so they begin with 7b, a {."""
+    if _HEX_OBJECT.fullmatch(printed):
+        return bytes.fromhex(printed).decode("utf-8", "replace")
+    return printed or None

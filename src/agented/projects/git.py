@@ -136,9 +136,12 @@ class Git:
         timeout_s: float = 120,
     ) -> Finished:
         """Runs git to its end, whatever that is."""
-        whole = {**self._env, **(place.env() if place else {}), **(env or {})}
-        if cwd is None and place is not None:
-            cwd = place.work_tree or place.repository
+        whole = dict(self._env)
+        if place is not None:
+            cwd = cwd or place.work_tree or place.repository
+            # For all commands: also those that only look may refresh an index, and so filter files.
+            whole |= {**place.env(), **self._no_drivers(place.repository)}
+        whole |= env or {}
         return run([self._program, *_FLAGS, *args], env=whole, cwd=cwd, stdin=stdin, timeout_s=timeout_s)
 
     def run(
@@ -290,19 +293,19 @@ class Git:
 
     def worktree_add(self, repository: Path, path: Path, branch: str, commit: str) -> None:
         """A worktree on a new branch that starts at the commit; on the branch itself where it is there already."""
-        place, env = Place(repository=repository), self._no_drivers(repository)
+        place = Place(repository=repository)
         start = ["worktree", "add", "--quiet"]
         new = [*start, "--no-track", "-b", branch, "--", str(path), commit]
-        done = self._patiently(new, place, env)
+        done = self._patiently(new, place)
         if done.code != 0 and f"branch named '{branch}' already exists" in done.error_text:
-            done = self._patiently([*start, "--force", "--force", "--", str(path), branch], place, env)
+            done = self._patiently([*start, "--force", "--force", "--", str(path), branch], place)
         if done.code != 0:
             raise _explain(new, done)
 
     def worktree_remove(self, repository: Path, path: Path) -> None:
         """Makes the repository forget a worktree whose folder is gone; one it does not know is fine."""
         args = ["worktree", "remove", "--force", "--force", "--", str(path)]
-        done = self._patiently(args, Place(repository=repository), {})
+        done = self._patiently(args, Place(repository=repository))
         if done.code != 0 and "is not a working tree" not in done.error_text:
             raise _explain(args, done)
 
@@ -331,13 +334,12 @@ class Git:
             "--",
             ".",
         ]
-        env = self._no_drivers(place.repository)
-        done = self.try_run(args, place=place, env=env, timeout_s=_LONG_S)
+        done = self.try_run(args, place=place, timeout_s=_LONG_S)
         if done.code == 128:
             # The run left an index that cannot be read: begin without it.
             place.index.unlink(missing_ok=True)
             self.run(["read-tree", base], place=place)
-            done = self.try_run(args, place=place, env=env, timeout_s=_LONG_S)
+            done = self.try_run(args, place=place, timeout_s=_LONG_S)
         if done.code not in (0, 1):
             raise _explain(args, done)
         return done.code == 0
@@ -365,26 +367,25 @@ class Git:
 
     def restore(self, place: Place, commit: str) -> None:
         """Brings the work tree to what the commit holds, as changes that are not committed."""
-        env = self._no_drivers(place.repository)
-        self.run(["read-tree", "--reset", "-u", commit], place=place, env=env, timeout_s=_LONG_S)
-        self.run(["reset", "--quiet", "--mixed"], place=place, env=env, timeout_s=_LONG_S)
+        self.run(["read-tree", "--reset", "-u", commit], place=place, timeout_s=_LONG_S)
+        self.run(["reset", "--quiet", "--mixed"], place=place, timeout_s=_LONG_S)
 
     def set_ref(self, repository: Path, name: str, commit: str) -> None:
         args = [*_DURABLE, "update-ref", "--", name, commit]
-        done = self._patiently(args, Place(repository=repository), {})
+        done = self._patiently(args, Place(repository=repository))
         if done.code != 0:
             raise _explain(args, done)
 
     def delete_ref(self, repository: Path, name: str, only_at: str) -> None:
         """Deletes the ref if it still stands at that commit."""
-        self._patiently(["update-ref", "-d", "--", name, only_at], Place(repository=repository), {})
+        self._patiently(["update-ref", "-d", "--", name, only_at], Place(repository=repository))
 
-    def _patiently(self, args: Sequence[str], place: Place, env: Mapping[str, str]) -> Finished:
+    def _patiently(self, args: Sequence[str], place: Place) -> Finished:
         """Runs a command that takes git's own locks, again while another git holds them."""
         until = time.monotonic() + _BUSY_FOR_S
         pause_s = 0.02
         while True:
-            done = self.try_run(args, place=place, env=env, timeout_s=_LONG_S)
+            done = self.try_run(args, place=place, timeout_s=_LONG_S)
             if done.code == 0 or not _BUSY.search(done.error_text) or time.monotonic() > until:
                 return done
             time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 — spreads waiters, keeps no secret
@@ -405,7 +406,8 @@ class Git:
     def _local_keys(self, repository: Path, pattern: str) -> list[str]:
         """Keys of the repository's own configuration that match."""
         args = ["config", "--local", "--includes", "--name-only", "-z", "--get-regexp", pattern]
-        listed = self.try_run(args, place=Place(repository=repository)).stdout
+        env = {**self._env, **Place(repository=repository).env()}
+        listed = run([self._program, *_FLAGS, *args], env=env, cwd=repository).stdout
         return [os.fsdecode(key) for key in listed.split(b"\0") if key]
 
 

@@ -43,8 +43,9 @@ class Repo:
         return self.git("rev-parse", "HEAD", cwd=folder)
 
     def refs(self) -> dict[str, str]:
-        rows = (line.split() for line in self.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines())
-        return {name: commit for name, commit in rows}
+        """Commits by the full names of refs."""
+        rows = (line.split() for line in self.git("for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+        return {name: commit for commit, name in rows}
 
     def show(self, commit: str, name: str) -> str:
         return self.git("show", f"{commit}:{name}")

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound
@@ -158,7 +158,7 @@ def test_a_lock_that_another_git_holds_is_waited_for(house: House) -> None:
     lock = house.repo.path / ".git" / "refs" / "heads" / "agented" / f"{execution_id.lower()}.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    # The lock goes after git has waited its own time (core.filesRefLockTimeout does not apply to loose refs' files).
+    # Longer than git itself waits for a ref.
     with subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(3); os.unlink({str(lock)!r})"]):
         begun = time.monotonic()
         house.open(execution_id=execution_id)
@@ -210,15 +210,19 @@ def test_a_bare_repository_is_a_project(house: House, tmp_path: Path) -> None:
     assert not workspace.path.exists()
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.01, 0.02, 0.04])
-def test_an_open_that_was_killed_half_way_heals(house: House, after_s: float) -> None:
-    """The whole server dies while git makes the worktree; the next start opens or sweeps it."""
-    for number in range(400):
-        house.repo.write(f"many/{number}", "x" * 2000)
-    house.repo.commit("many")
+@pytest.mark.parametrize("healing", ["open", "close", "sweep"])
+def test_an_open_that_was_killed_half_way_heals(
+    house: House, tmp_path: Path, env: dict[str, str], healing: str
+) -> None:
+    """The whole server dies while git fills the worktree: a filter of the person's own holds it there."""
+    reached = tmp_path / "reached"
+    (tmp_path / "global").write_text(f'[filter "hold"]\n smudge = "touch {reached}; exec sleep 60"\n clean = cat\n')
+    house.repo.write(".gitattributes", "*.hold filter=hold\n")
+    house.repo.write("z.hold", "held\n")
+    house.repo.commit("held")
     project, execution_id = house.project(), new_id("exe")
+    held = {**env, "GIT_CONFIG_GLOBAL": str(tmp_path / "global")}
     script = f"""
-import sys
 from pathlib import Path
 from agented.kit.clock import SystemClock
 from agented.kit.db import Database
@@ -228,40 +232,35 @@ from agented.projects.workspaces import Workspaces
 db = Database({house.db.url.render_as_string()!r})
 with db.read() as conn:
     project = store.get(conn, {project.id!r})
-rooms = Workspaces(db, Git({dict(house.repo.env)!r}), Path({str(house.data)!r}), SystemClock(), lambda: 5)
-print("go", flush=True)
-rooms.open(project, None, {execution_id!r})
+Workspaces(db, Git({held!r}), Path({str(house.data)!r}), SystemClock(), lambda: 5).open(project, None, {execution_id!r})
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(after_s)
-        for pid in [*_descendants(child.pid), child.pid]:
-            _kill(pid)
-    house.restart()
-    workspace = house.open(execution_id=execution_id)
-    assert house.repo.git("status", "--porcelain", cwd=workspace.path) == ""
-    assert house.workspaces.collect(workspace).files == ()
-    house.workspaces.close(workspace)
-    assert not any(name.startswith("refs/agented") for name in house.repo.refs())
-
-
-def _descendants(pid: int) -> list[int]:
-    import psutil
-
-    try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _kill(pid: int) -> None:
-    import os
-
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    with subprocess.Popen([sys.executable, "-c", script]) as child:
+        until = time.monotonic() + 30
+        while not reached.exists():
+            assert time.monotonic() < until and child.poll() is None
+            time.sleep(0.01)
+        family = [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family[:-1], timeout=10)
+    half_made = house.restart().get(execution_id)
+    assert half_made is not None
+    assert (half_made.path / "README.md").exists()
+    assert not (half_made.path / "z.hold").exists()
+    if healing == "open":
+        workspace = house.open(execution_id=execution_id)
+        assert (workspace.path / "z.hold").read_text() == "held\n"
+        assert house.repo.git("status", "--porcelain", cwd=workspace.path) == ""
+        assert house.workspaces.collect(workspace).files == ()
+        house.workspaces.close(workspace)
+    elif healing == "close":
+        assert house.workspaces.collect(half_made).files == ()
+        house.workspaces.close(half_made)
+    else:
+        house.workspaces.sweep([])
+    assert not half_made.path.exists()
+    assert not any("agented" in name for name in house.repo.refs())
+    assert house.repo.git("worktree", "list").count("\n") == 0
 
 
 def test_git_that_is_missing_is_named_and_takes_no_place(house: House, env: dict[str, str]) -> None:
