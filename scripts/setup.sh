@@ -69,4 +69,4 @@ if [ -n "$missing" ]; then
   fi
 fi
 say "Setting up the AI CLIs that the tests run"
-PATH="$PWD/.cache/node/bin:$PATH" .venv/bin/python scripts/install_clis.py --quiet
+PATH="$PWD/.cache/node/bin:$PATH" .venv/bin/python scripts/install_clis.py >/dev/null
