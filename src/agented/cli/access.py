@@ -35,7 +35,7 @@ def new_token(settings: Settings, *, name: str, role: Role, lives_s: float | Non
 
 
 def new_link(settings: Settings) -> str:
-    from agented.cli.reaching import running_url
+    from agented.cli.finding import running_url
 
     url = running_url(settings) or f"http://{settings.host}:{settings.port}"
     with _open(settings) as shelf:

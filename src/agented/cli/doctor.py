@@ -57,7 +57,7 @@ def _machine(settings: Settings) -> list[Finding]:
 
 def _folder(settings: Settings) -> list[Finding]:
     from agented.app import Shelf
-    from agented.cli.reaching import running_url
+    from agented.cli.finding import running_url
 
     try:
         shelf = Shelf(settings)
@@ -84,9 +84,7 @@ def _backends(settings: Settings, shelf: object) -> list[Finding]:
     for backend in shelf.registry.all():
         detection = seen[backend.name]
         if not detection.found:
-            findings.append(
-                Finding(backend.name, "warning", detection.warning or "not installed", backend.install_hint)
-            )
+            findings.append(Finding(backend.name, "warning", "not found on PATH", backend.install_hint))
         elif backend.needs_login and backend.credentials is not None and lookout.read_login(backend) is None:
             detail = f"{detection.version} at {detection.path}, not signed in"
             findings.append(Finding(backend.name, "warning", detail, backend.sign_in_hint))

@@ -126,7 +126,7 @@ class Turn:
 
     def pieces(self) -> Iterator[str | Pace]:
         if self.scenario is Scenario.SLOW:
-            for number in range(600):
+            for number in range(60):
                 yield f"word{number} "
                 yield Pace.WAIT
             return
