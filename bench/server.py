@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from agented.executions import store
 from agented.executions.model import Request, State
 from agented.kit.clock import SystemClock
 from agented.kit.db import Database
+from agented.kit.http import JsonClient
 from agented.kit.ids import new_id
 from bench.measure import Row, once, quantile, timed
 
@@ -120,7 +121,7 @@ def launch_rows(times: int = 25) -> list[Row]:
                 begun = time.time()
                 run = client.post("/api/executions", body)["id"]
                 delays.append(float(wait_for(lambda: stamp.exists() and stamp.read_text())) - begun)
-                wait_for(lambda run=run: client.get(f"/api/executions/{run}")["ended_at"])
+                _await_end(client, run)
             spent = sum(process.cpu_times()[:2]) - cpu - 0.02 * (time.perf_counter() - begun_all)
         for _ in range(times):
             stamp.unlink(missing_ok=True)
@@ -150,6 +151,14 @@ def launch_rows(times: int = 25) -> list[Row]:
     ]
 
 
+def _await_end(client: JsonClient, run: str) -> None:
+    wait_for(lambda: client.get(f"/api/executions/{run}")["ended_at"])
+
+
+def _list_s(client: JsonClient, query: Mapping[str, str]) -> float:
+    return once(lambda: client.get("/api/executions", limit=50, **query))
+
+
 def list_rows(sizes: list[int]) -> list[Row]:
     found = []
     first_p99 = None
@@ -160,15 +169,14 @@ def list_rows(sizes: list[int]) -> list[Row]:
             served.start()
             chance = random.Random(3)
             with served.client() as client:
-                cursors = [None]
+                cursors: list[str | None] = [None]
                 for _ in range(20):
                     cursors.append(client.get("/api/executions", limit=50, cursor=cursors[-1])["next_cursor"])
                 times = []
                 for number in range(400):
-                    query = [{}, {"state": "failed"}, {"backend": "rehearsal"}, {"cursor": chance.choice(cursors)}][
-                        number % 4
-                    ]
-                    times.append(once(lambda query=query: client.get("/api/executions", limit=50, **query)) * 1000)
+                    cursor = chance.choice(cursors)
+                    queries = [{}, {"state": "failed"}, {"backend": "rehearsal"}, {"cursor": cursor} if cursor else {}]
+                    times.append(_list_s(client, queries[number % 4]) * 1000)
                 floor = [once(lambda: client.get("/health/liveness")) * 1000 for _ in range(200)]
         p99 = quantile(times[20:], 0.99)
         first_p99 = first_p99 or p99

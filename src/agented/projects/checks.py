@@ -34,6 +34,8 @@ def check_ref(name: str) -> str:
     found = _NOT_IN_A_REF.search(name)
     if found:
         raise _bad_ref(f"A ref cannot hold the character {found.group()!a}.")
+    if name.split() != [name]:
+        raise _bad_ref("A ref cannot hold white space.")
     if ".." in name or "@{" in name or name == "@":
         raise _bad_ref("A ref cannot be `@` or hold `..` or `@{`.")
     for part in name.split("/"):

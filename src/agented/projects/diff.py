@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
 from agented.projects.model import FileStatus, Hunk, HunkLine
@@ -111,7 +111,9 @@ def read_patch(output: bytes) -> dict[Pair, FilePatch]:
             hunks.append(hunk)
             size += taken
         elif line.startswith(b"\\") and hunks:
-            hunks[-1] = _unended(hunks[-1])
+            body = list(hunks[-1].lines)
+            _mark_unended(body)
+            hunks[-1] = replace(hunks[-1], lines=tuple(body))
     if pair is not None:
         found[pair] = FilePatch(tuple(hunks), size)
     return found
@@ -127,7 +129,7 @@ def _read_hunk(match: re.Match[bytes], lines: Iterator[bytes]) -> tuple[Hunk, in
             break
         size += len(line) + 1
         if line.startswith(b"\\"):
-            body[-1] = HunkLine(body[-1].kind, body[-1].text, no_newline=True)
+            _mark_unended(body)
             continue
         kind = cast("Literal[' ', '+', '-']", line[:1].decode("ascii", "replace") or " ")
         left_old -= kind != "+"
@@ -137,7 +139,7 @@ def _read_hunk(match: re.Match[bytes], lines: Iterator[bytes]) -> tuple[Hunk, in
     return Hunk(old_start, old_lines, new_start, new_lines, heading, tuple(body)), size
 
 
-def _unended(hunk: Hunk) -> Hunk:
-    """The mark that the file ends without a line end stands behind the last line of the hunk."""
-    last = HunkLine(hunk.lines[-1].kind, hunk.lines[-1].text, no_newline=True)
-    return Hunk(hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines, hunk.heading, (*hunk.lines[:-1], last))
+def _mark_unended(body: list[HunkLine]) -> None:
+    """`\\ No newline at end of file` speaks of the line before it."""
+    if body:
+        body[-1] = replace(body[-1], no_newline=True)

@@ -449,7 +449,7 @@ def _paths(value: Any) -> Iterator[tuple[str | int, ...]]:
 def _replaced(value: Any, path: tuple[str | int, ...], junk: Any) -> Any:
     if not path:
         return junk
-    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
     copy[path[0]] = _replaced(copy[path[0]], path[1:], junk)
     return copy
 
@@ -461,9 +461,9 @@ def _words(recordings: Sequence[Recording]) -> tuple[Sequence[str], Sequence[str
             value = _object(line.text)
             for path in _paths(value) if value is not None else ():
                 names |= {step for step in path if isinstance(step, str) and len(step) < 30}
-                found = value
+                found: Any = value
                 for step in path:
-                    found = found[step]  # type: ignore[index]
+                    found = found[step]
                 if path[-1] in ("type", "subtype", "status", "reason", "role") and isinstance(found, str):
                     kinds.add(found)
     return sorted(names), sorted(kinds)

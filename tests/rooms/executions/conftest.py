@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ class Kept:
         self.attempt_id = new_id("att")
         self.child: keeping.Child | None = None
 
-    def start(self, script: str, **limits: object) -> None:
+    def start(self, script: str, **limits: Any) -> None:
         self.run([sys.executable, "-I", "-S", "-c", script], **limits)
 
     def run(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agented.executions.journal import Journal
 from agented.executions.keeper import SEGMENT, STDERR, STDOUT, Log, Mask
-from agented.executions.output import Kept
+from agented.executions.output import Kept, ShownLine
 
 WRITES = st.lists(
     st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=20) | st.sampled_from([b"\n", b"a\nb\n", b"\r\n"])),
@@ -52,7 +52,7 @@ def test_pages_of_any_size_give_every_line_once(writes: list[tuple[int, bytes]],
             if expected[-1] == b"":
                 expected.pop()
             assert kept.total() == len(expected)
-            lines = []
+            lines: list[ShownLine] = []
             while page := kept.lines(len(lines) + 1, size):
                 lines += page
             assert [line.n for line in lines] == list(range(1, len(expected) + 1))

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agented.kit.db import Database, metadata
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound
 from agented.kit.ids import new_id
 from agented.projects import store
@@ -143,6 +144,18 @@ def test_twenty_opens_at_once_never_exceed_the_limit_and_all_work(house: House) 
         assert house.repo.git("status", "--porcelain", cwd=workspace.path) == ""
     with house.db.read() as conn:
         assert store.count_open(conn, project.id) == 12
+
+
+def test_the_limit_holds_on_postgresql_too(house: House, new_postgres: str) -> None:
+    db = Database(new_postgres)
+    metadata.create_all(db.engine)
+    there = House(db, house.git, house.repo, house.data, limit=5)
+    project = there.project()
+    rooms = [there.restart() for _ in range(4)]
+    with ThreadPoolExecutor(12) as pool:
+        given = list(pool.map(lambda n: rooms[n % 4].open(project, None, new_id("exe")), range(12)))
+    assert len([workspace for workspace in given if workspace]) == 5
+    db.close()
 
 
 def test_opens_of_one_execution_at_once_give_one_workspace(house: House) -> None:

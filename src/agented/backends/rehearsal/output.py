@@ -22,6 +22,7 @@ from agented.backends.events import (
     Unparsed,
 )
 from agented.backends.rehearsal.program import FLOOD_LINE, LIMITED, LOGGED_OUT, NEEDS_INPUT
+from agented.kit.loose import plain
 
 WINDOW = "rehearsal"
 
@@ -63,7 +64,7 @@ class RehearsalOutput:
 
     def _event(self, text: str) -> Event:
         try:
-            values = json.loads(text)
+            values = plain(json.loads(text))
             event = _READERS[values["rehearsal"]](values)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return Unparsed(text)
