@@ -217,14 +217,18 @@ class GeminiOutput:
 
     def _failed(self, exit: Exit) -> Verdict:
         words = self._message or self._retrying or self._complaint or f"exit code {exit.code}"
-        return ended(_CLASSES.get(self._class) or self._reason(exit, words) or Reason.CLI_ERROR, words)
+        return ended(self._reason(exit, words) or Reason.CLI_ERROR, words)
 
     def _reason(self, exit: Exit, words: str) -> Reason | None:
         status = _STATUSES.get(exit.code or 0)
         if status is None and (match := _CODE.match(words)):
             status = int(match[1])
+        named = _CLASSES.get(self._class)
         found = None if status is None else reason_of_status(status)
-        return found or _first(_MESSAGES, words) or _EXITS.get(exit.code or 0)
+        if named is Reason.RATE_LIMITED and found is not None:
+            # The CLI throws its retryable quota error for an overloaded provider too; the status tells them apart.
+            return found
+        return named or found or _first(_MESSAGES, words) or _EXITS.get(exit.code or 0)
 
     def _unfinished(self, exit: Exit) -> Verdict:
         if reason := _EXITS.get(exit.code or 0):
