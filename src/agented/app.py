@@ -215,6 +215,7 @@ class App:
             grace_s=settings.grace_s,
         )
         self._stopping = threading.Event()
+        self._opener: threading.Thread | None = None
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def _worker_ports(self) -> WorkerPorts:
@@ -308,8 +309,22 @@ class App:
         self.engine.start(self.worker.drive)
         self._housekeeper.start()
 
+    def open_soon(self, failed: Callable[[BaseException], None]) -> None:
+        """`open` in a thread: people are answered meanwhile, what they ask for waits. `failed` hears of its failure."""
+
+        def work() -> None:
+            try:
+                self.open()
+            except BaseException as error:  # noqa: BLE001 - carried to the server's own thread
+                failed(error)
+
+        self._opener = threading.Thread(target=work, name="opener")
+        self._opener.start()
+
     def close(self) -> None:
         """Lets go of everything. What runs goes on under its keepers."""
+        if self._opener is not None:
+            self._opener.join()
         self._stopping.set()
         self.worker.leave()
         self.engine.stop()
@@ -347,6 +362,11 @@ class Server:
         self._app: App | None = None
         self._uvicorn: uvicorn.Server | None = None
         self._stop_asked = False
+        self._failure: BaseException | None = None
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self.stop()
 
     def run(self) -> None:
         """Serves until `stop` is called. Raises an AgentedError when it cannot start."""
@@ -357,7 +377,6 @@ class Server:
         try:
             app = self._app = App(self._settings)
             try:
-                app.open()
                 host, port = listener.getsockname()[:2]
                 self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
                 config = uvicorn.Config(
@@ -371,8 +390,11 @@ class Server:
                 )
                 self._uvicorn = uvicorn.Server(config)
                 self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are installed
+                app.open_soon(self._fail)
                 if not self._stop_asked:
                     asyncio.run(self._serve(self._uvicorn, listener))
+                if self._failure is not None:
+                    raise self._failure
             finally:
                 (self._settings.data / "server.json").unlink(missing_ok=True)
                 app.close()
@@ -474,7 +496,11 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             cors_origins=_words(settings.cors_allowed_origins),
             tls=settings.behind_tls_proxy,
             static=Path(__file__).parent / "web" / "dist",
-            probes={"database": app.probe_database, "data folder": lambda: prepare_folder(settings)},
+            probes={
+                "database": app.probe_database,
+                "engine": lambda: app.engine.await_ready(0),
+                "data folder": lambda: prepare_folder(settings),
+            },
             registry=measurements(app),
             lifespan=lifespan,
         )

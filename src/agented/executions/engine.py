@@ -22,6 +22,7 @@ from sqlalchemy import event
 
 from agented.executions.model import Execution
 from agented.kit.db import Database
+from agented.kit.errors import Unavailable
 
 _NAME = "agented"
 _PROTOCOL = "1"
@@ -30,6 +31,7 @@ _WORKFLOW = "agented.drive"
 _POLL_BUSY_S = 0.05
 _POLL_IDLE_S = 0.2
 _BUSY_FOR_S = 60.0
+_READY_S = 60.0
 _BAND = 200_000_000
 _current: Engine | None = None
 _registered = False
@@ -56,6 +58,12 @@ class Engine:
         self._fast = False
         self._used_at = 0.0
         self._pace_lock = threading.Lock()
+        self._ready = threading.Event()
+
+    def await_ready(self, timeout_s: float = _READY_S) -> None:
+        """Blocks until `start` has done its work. Raises Unavailable when that takes too long."""
+        if not self._ready.wait(timeout_s):
+            raise Unavailable("The engine is still starting.", code="engine_starting", hint="Try again in a moment.")
 
     def start(self, drive: Callable[[str], None]) -> None:
         """Takes up what was left unfinished, then works the queue until stopped."""
@@ -99,12 +107,16 @@ class Engine:
                 serializer=serializer,
                 application_name=_NAME,
             )
+            self._ready.set()
         except BaseException:
             _current = None
             raise
 
     def enqueue(self, conn: sa.Connection, execution: Execution) -> None:
-        """Within the caller's transaction: queued exactly when that commits. Once per execution and turn."""
+        """Within the caller's transaction: queued exactly when that commits. Once per execution and turn.
+
+        `await_ready` comes before that transaction.
+        """
         self._client.enqueue_in_transaction(
             conn,
             {
@@ -150,6 +162,8 @@ class Engine:
     def stop(self) -> None:
         """Stops taking work; what is under way stays unfinished and is taken up by the next start."""
         global _current
+        if _current is not self:
+            return
         from dbos import DBOS
 
         DBOS.destroy()

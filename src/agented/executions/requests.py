@@ -43,6 +43,7 @@ class Requests:
         Raises Invalid for an empty or too large prompt, Conflict when the key belongs to another request.
         """
         _check(request)
+        self._engine.await_ready()
         with self._db.write() as conn:
             execution, new = store.add(conn, request, self._clock.now())
             if new:
