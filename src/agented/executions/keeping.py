@@ -147,6 +147,21 @@ def is_alive(folder: Path) -> bool:
     return is_locked(folder / "lock")
 
 
+def has_started(folder: Path, attempt_id: str) -> bool | None:
+    """Whether a start that a crash may have cut off came to anything; None while its keeper is still booting.
+
+    A keeper makes its lock file once it has read its whole order and before it starts the CLI: without that file no
+    CLI ran. One that got half an order ends by itself.
+    """
+    lock = folder / "lock"
+    if lock.exists():
+        return True
+    if processes_of(attempt_id):
+        return None
+    # It may have taken its lock and ended between the two looks.
+    return lock.exists()
+
+
 def leader_of(folder: Path) -> int | None:
     """The CLI's process id, once it runs."""
     with suppress(FileNotFoundError, ValueError):

@@ -51,6 +51,8 @@ from agented.projects.model import Changes, Project, Workspace
 
 log = logging.getLogger(__name__)
 
+_BOOT_LOOK_S = 0.05
+
 _FINAL: Mapping[AttemptVerdict, State] = {
     AttemptVerdict.SUCCEEDED: State.SUCCEEDED,
     AttemptVerdict.FAILED: State.FAILED,
@@ -297,11 +299,8 @@ class Worker:
             self._finish(execution.id, State.CANCELLED, "cancelled", execution.detail or "Stopped on request.")
             return
         attempt = attempts[-1]
-        if attempt.state is AttemptState.STARTING and not self._has_started(attempt):
-            if execution.state is State.STOPPING:
-                self._end(execution.id, attempt, End(AttemptVerdict.CANCELLED, "cancelled", "Stopped on request."))
-            else:
-                self._settle_start(execution, attempt)
+        if attempt.state is AttemptState.STARTING:
+            self._settle_start(execution, attempt)
             return
         if attempt.state in (AttemptState.ENDED, AttemptState.LOST):
             self._conclude(execution.id, attempt)
@@ -442,13 +441,12 @@ class Worker:
     def _fail(self, execution_id: str, reason: str, detail: str) -> None:
         self._finish(execution_id, State.FAILED, reason, detail)
 
-    def _has_started(self, attempt: Attempt) -> bool:
-        folder = self.attempt_folder(attempt)
-        return keeping.is_alive(folder) or (folder / "exit.json").exists() or (folder / "lock").exists()
-
     def _settle_start(self, execution: Execution, attempt: Attempt) -> None:
-        """A start that a crash cut off. Without any trace of a keeper nothing ran, and the attempt does not count."""
-        if self._has_started(attempt) or keeping.processes_of(attempt.id):
+        """A start that a crash cut off. Where no CLI ran, the attempt does not count."""
+        while (started := keeping.has_started(self.attempt_folder(attempt), attempt.id)) is None:
+            if self._leaving.wait(_BOOT_LOOK_S):
+                raise Detached
+        if started:
             with self._ports.db.write() as conn:
                 store.change_attempt(conn, attempt.id, state=AttemptState.RUNNING)
             return

@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +60,9 @@ _PROGRAM_KEYS = (
 _HEX = re.compile(r"[0-9a-f]{4,64}\Z")
 _BUSY = re.compile(r"'(.+\.lock)': File exists|could not lock config file (.+): File exists")
 _BUSY_FOR_S = 15.0
+# Git reads every worktree's entry, also one that another git is making at this moment.
+_UNFINISHED = re.compile(r"failed to read (.+/worktrees/[^/]+)/commondir")
+_UNFINISHED_FOR_S = 2.0
 _LONG_S = 900.0
 _CLONE_S = 3600.0
 _MOST_REFS = 2000
@@ -382,12 +386,18 @@ class Git:
 
     def _patiently(self, args: Sequence[str], place: Place) -> Finished:
         """Runs a command that takes git's own locks, again while another git holds them."""
-        until = time.monotonic() + _BUSY_FOR_S
+        began = time.monotonic()
         pause_s = 0.02
         while True:
             done = self.try_run(args, place=place, timeout_s=_LONG_S)
-            if done.code == 0 or not _BUSY.search(done.error_text) or time.monotonic() > until:
+            unfinished = _UNFINISHED.search(done.error_text)
+            if done.code == 0 or not (unfinished or _BUSY.search(done.error_text)):
                 return done
+            waited_s = time.monotonic() - began
+            if waited_s > _BUSY_FOR_S:
+                return done
+            if unfinished and waited_s > _UNFINISHED_FOR_S:
+                _clear_stillborn(Path(unfinished[1]))
             time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 — spreads waiters, keeps no secret
             pause_s = min(pause_s * 2, 0.5)
 
@@ -409,6 +419,14 @@ class Git:
         env = {**self._env, **Place(repository=repository).env()}
         listed = run([self._program, *_FLAGS, *args], env=env, cwd=repository).stdout
         return [os.fsdecode(key) for key in listed.split(b"\0") if key]
+
+
+def _clear_stillborn(entry: Path) -> None:
+    """Takes away what a killed git has begun: without this, no git could make a worktree there ever again."""
+    with suppress(OSError):
+        begun = (entry / "locked").read_bytes().strip() == b"initializing"
+        if begun and not (entry / "commondir").read_bytes():
+            shutil.rmtree(entry)
 
 
 _OBJECTS = frozenset({"commit", "tree", "blob", "tag"})

@@ -479,7 +479,11 @@ def _look_at(repository: Path, path: Path) -> _Folder:
         except FileNotFoundError:
             half_made = False
         return _Folder.HALF_MADE if half_made else _Folder.READY
-    return _Folder.UNKNOWN if any(path.iterdir()) else _Folder.ABSENT
+    names = [entry.name for entry in path.iterdir()]
+    if names == [".git"] and (path / ".git").is_file():
+        # Git's first step in the folder; its entry was cleared since.
+        return _Folder.HALF_MADE
+    return _Folder.UNKNOWN if names else _Folder.ABSENT
 
 
 def _mend(repository: Path, path: Path) -> None:

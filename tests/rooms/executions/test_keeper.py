@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -303,3 +305,52 @@ def test_secrets_and_prompt_are_in_no_argument_and_no_file(kept: Kept) -> None:
     for text in ("the-prompt-itself", "the-secret-itself"):
         assert text not in words
         assert text.encode() not in kept_files
+
+
+def test_a_start_that_a_crash_cut_off_is_told_from_one_that_came_to_something(kept: Kept, tmp_path: Path) -> None:
+    folder = tmp_path / "cut-off"
+    folder.mkdir()
+    # A keeper whose server died before it had given its whole order.
+    booting = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(keeping.__file__).with_name("keeper.py"))],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={keeping.MARKER: kept.attempt_id},
+        cwd=folder,
+        start_new_session=True,
+    )
+    assert keeping.has_started(folder, kept.attempt_id) is None
+    booting.communicate(b'{"attempt": 1, "log')
+    assert keeping.has_started(folder, kept.attempt_id) is False
+    kept.start("print('one')")
+    kept.end()
+    assert keeping.has_started(kept.folder, kept.attempt_id) is True
+
+
+def test_a_keeper_whose_server_died_before_it_was_heard_goes_on(kept: Kept, tmp_path: Path) -> None:
+    folder = tmp_path / "unheard"
+    folder.mkdir()
+    order = {
+        "attempt": 1,
+        "log": str(folder),
+        "folder": str(folder),
+        "cwd": str(folder),
+        "env": {},
+        "stdin": None,
+        "argv": [sys.executable, "-I", "-S", "-c", "print('one')"],
+        "offset": 0,
+        "line": 0,
+        "in_line": False,
+    }
+    heard, unheard = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(keeping.__file__).with_name("keeper.py"))],
+        stdin=subprocess.PIPE,
+        stdout=unheard,
+        env={keeping.MARKER: kept.attempt_id},
+    )
+    os.close(heard)
+    os.close(unheard)
+    process.communicate(json.dumps(order).encode())
+    report = keeping.read_exit(folder)
+    assert report is not None and (report.code, report.lines) == (0, 1)

@@ -283,3 +283,14 @@ def test_git_that_is_missing_is_named_and_takes_no_place(house: House, env: dict
         rooms.open(project, None, new_id("exe"))
     with house.db.read() as conn:
         assert store.count_open(conn, project.id) == 0
+
+
+def test_what_a_killed_git_has_begun_keeps_no_other_workspace_from_being_made(house: House) -> None:
+    first = house.open()
+    entry = house.repo.path / ".git" / "worktrees" / "stillborn"
+    entry.mkdir()
+    (entry / "locked").write_text("initializing")
+    (entry / "gitdir").write_text(f"{first.path}-stillborn/.git\n")
+    (entry / "commondir").touch()
+    assert (house.open().path / "README.md").exists()
+    assert not entry.exists()

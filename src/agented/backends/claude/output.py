@@ -198,7 +198,9 @@ class ClaudeOutput:
             yield self._limit
 
     def _read_result(self, message: Object) -> Iterator[Event]:
-        yield from self._start(message)
+        if loose.count(message.get("num_turns")):
+            # Without a turn it only repeats the id that it was given, also that of a session which is not there.
+            yield from self._start(message)
         words = loose.string(message.get("result"))
         ok = message.get("is_error") is not True and message.get("subtype") == "success"
         if ok and words and not self._spoke:
