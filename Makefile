@@ -27,7 +27,7 @@ lint: setup-dev
 	$(BIN)/ruff format --check src tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@[ ! -d frontend/src ] || (cd frontend && npm run --silent check)
+	cd frontend && npm run --silent check
 
 fix: setup-dev
 	$(BIN)/ruff check --fix src tests bench scripts
@@ -35,7 +35,7 @@ fix: setup-dev
 	cd frontend && npm run --silent fix
 
 test: setup-dev lint
-	@[ ! -d frontend/src ] || (cd frontend && npm run --silent test && npm run --silent size)
+	cd frontend && npm run --silent test && npm run --silent size
 	$(BIN)/pytest -n 2 --dist worksteal -q
 
 unit: setup-dev

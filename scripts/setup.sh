@@ -31,8 +31,8 @@ fi
 
 # The web app is built by the machine's Node when that is new enough, else by the Node that a Python package ships.
 node_ok() { command -v node >/dev/null && command -v npm >/dev/null && node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a>20||(a===20&&b>=19)?0:1)'; }
-[ -d frontend/src ] && built=$(find frontend -path frontend/node_modules -prune -o -type f -print0 | sort -z | xargs -0 cat | cksum | tr ' ' '-')
-if [ -d frontend/src ] && { [ "$(cat src/agented/web/dist/.built 2>/dev/null)" != "$built" ] || { [ "$kind" = dev ] && [ ! -d frontend/node_modules ]; }; }; then
+built=$(find frontend -path frontend/node_modules -prune -o -type f -print0 | sort -z | xargs -0 cat | cksum | tr ' ' '-')
+if [ "$(cat src/agented/web/dist/.built 2>/dev/null)" != "$built" ] || { [ "$kind" = dev ] && [ ! -d frontend/node_modules ]; }; then
   if ! node_ok; then
     say "Setting up Node from a Python package"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/node.txt

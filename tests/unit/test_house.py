@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agented.app import describe_api
 from agented.migrations.upgrade import HEAD
 
 ROOT = Path(__file__).parent.parent.parent
@@ -104,3 +106,8 @@ def test_reference_pages_say_what_the_code_says() -> None:
     script = ROOT / "scripts" / "reference.py"
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, env={})
     assert done.returncode == 0, done.stdout
+
+
+def test_the_web_app_knows_the_api_as_it_is() -> None:
+    """Mend with `make openapi`."""
+    assert json.loads((ROOT / "frontend" / "openapi.json").read_text()) == describe_api()

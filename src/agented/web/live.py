@@ -190,7 +190,7 @@ class Live:
         if changed:
             watch.cursor = changed[-1].rev
         if counts is not None:
-            news.append(("counts", orjson.dumps(counts)))
+            news.append(("counts", orjson.dumps({str(state): count for state, count in counts.items()})))
         return news
 
     def _rows(self, executions: list[Execution]) -> list[bytes]:

@@ -1,0 +1,52 @@
+/** The server's shapes, by the names the app uses. */
+import type { components } from "./schema.gen";
+
+type Schemas = components["schemas"];
+
+export type Execution = Schemas["ExecutionOut"];
+export type ExecutionDetail = Schemas["ExecutionDetail"];
+export type Attempt = Schemas["AttemptOut"];
+export type State = Schemas["State"];
+export type Line = Schemas["LineOut"];
+export type Backend = Schemas["BackendOut"];
+export type CheckItem = Schemas["CheckItem"];
+export type Permission = Schemas["Permission"];
+export type Counts = Record<State, number>;
+
+/** One event of a run's journal; what else it holds depends on its type. */
+export interface JournalEvent {
+  seq: number;
+  attempt: number;
+  at: string;
+  type: string;
+  [field: string]: unknown;
+}
+
+export interface HunkLine {
+  kind: " " | "+" | "-";
+  text: string;
+  no_newline?: boolean;
+}
+
+export interface Hunk {
+  old_start: number;
+  new_start: number;
+  heading: string;
+  lines: HunkLine[];
+}
+
+export interface ChangedFile {
+  path: string;
+  old_path: string | null;
+  status: string;
+  binary: boolean;
+  additions: number;
+  deletions: number;
+  hunks: Hunk[];
+  truncated: boolean;
+}
+
+export interface Changes {
+  stats: { files: number; additions: number; deletions: number };
+  files: ChangedFile[];
+}

@@ -1,0 +1,71 @@
+/**
+ * The lines of one log that this page holds: pages of PAGE lines, fetched when they are looked at and dropped when
+ * too many are held. Lines are numbered from 1, as people and links do.
+ */
+import type { Line } from "@/api/types";
+
+export const PAGE = 500;
+const HELD = 100;
+
+export class Lines {
+  private readonly pages = new Map<number, (Line | undefined)[]>();
+  private readonly asked = new Set<number>();
+  total = 0;
+
+  constructor(
+    private readonly fetchPage: (from: number, limit: number) => Promise<{ lines: Line[]; total: number }>,
+    private readonly changed: () => void,
+    private readonly failed: (error: unknown) => void,
+  ) {}
+
+  at(n: number): Line | undefined {
+    return this.pages.get(Math.floor((n - 1) / PAGE))?.[(n - 1) % PAGE];
+  }
+
+  /** Lines as the stream brings them; one that grew is told again under its number. */
+  put(lines: Line[], total: number): void {
+    for (const line of lines) this.keep(line);
+    this.total = Math.max(this.total, total);
+    this.trim(Math.floor(Math.max(0, (lines.at(-1)?.n ?? 1) - 1) / PAGE));
+    this.changed();
+  }
+
+  /** Has what lies between the two numbers fetched, where it is not here. */
+  want(first: number, last: number): void {
+    for (let page = Math.floor(Math.max(0, first - 1) / PAGE); page * PAGE < Math.min(last, this.total); page += 1) {
+      const here = this.pages.get(page);
+      const until = Math.min(PAGE, this.total - page * PAGE);
+      let whole = here !== undefined;
+      for (let i = 0; whole && i < until; i += 1) whole = here![i] !== undefined;
+      if (!whole && !this.asked.has(page)) void this.load(page);
+    }
+  }
+
+  async load(page: number): Promise<void> {
+    this.asked.add(page);
+    try {
+      const answer = await this.fetchPage(page * PAGE + 1, PAGE);
+      this.put(answer.lines, answer.total);
+      this.trim(page);
+    } catch (error) {
+      this.failed(error);
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    } finally {
+      this.asked.delete(page);
+    }
+  }
+
+  private keep(line: Line): void {
+    const page = Math.floor((line.n - 1) / PAGE);
+    const held = this.pages.get(page) ?? [];
+    held[(line.n - 1) % PAGE] = line;
+    this.pages.set(page, held);
+  }
+
+  /** Drops the pages that are farthest from the one that is looked at. */
+  private trim(near: number): void {
+    if (this.pages.size <= HELD) return;
+    const far = [...this.pages.keys()].sort((a, b) => Math.abs(b - near) - Math.abs(a - near));
+    for (const page of far.slice(0, this.pages.size - HELD)) this.pages.delete(page);
+  }
+}

@@ -1,0 +1,175 @@
+"""The web app in a real browser against a real server, as people use it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from tests.e2e.served import Served
+
+AXE = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: sudo apt-get install chromium")
+
+
+class Seen:
+    """A page that notes what should not happen: console errors, faults, requests that leave the origin."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.wrong.append(f"fault: {error}"))
+        page.on("request", self._request)
+        self._origin = origin
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(self._origin):
+            self.wrong.append(f"left: {request.url}")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"{message.type}: {message.text}")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    env: dict[str, str | float | bool] = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"], env=env
+        )
+        yield started
+        started.close()
+
+
+def open_page(browser: Browser, served: Served, **options: Any) -> Seen:
+    page = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options}).new_page()
+    page.set_default_timeout(20_000)
+    return Seen(page, served.url)
+
+
+def sign_in(seen: Seen, served: Served) -> None:
+    seen.page.goto(served.sign_in_link())
+    expect(seen.page.get_by_role("heading", name="Home")).to_be_visible()
+
+
+def test_a_person_signs_in_starts_a_run_and_finds_every_line_again(served: Served, browser: Browser) -> None:
+    seen = open_page(browser, served)
+    page = seen.page
+    sign_in(seen, served)
+    page.get_by_role("button", name="Make the sample").click()
+    expect(page.get_by_role("button", name="Make the sample")).to_have_count(0)
+    page.keyboard.press("c")
+    page.get_by_label("Prompt").fill("lines 400 15\nwrite hello.txt Hello from a run")
+    expect(page.get_by_label("Project")).not_to_have_value("new")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/runs/exe_*")
+    log = page.get_by_role("region", name="Lines of the log")
+    # Its lines arrive while it runs.
+    expect(log.get_by_text(re.compile(r"^line \d+$")).first).to_be_visible()
+    expect(page.get_by_text("Running")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("404 lines")).to_be_visible()
+    texts: set[str] = set()
+    for step in range(0, 404, 20):
+        log.evaluate("(box, top) => { box.scrollTop = top }", step * 20)
+        expect(log.locator(f"#L{step + 1}")).to_be_attached()
+        expect(log.locator(f"#L{step + 1} span")).not_to_be_empty()
+        texts |= set(log.locator("span.whitespace-pre").all_inner_texts())
+    assert {f"line {n}" for n in range(1, 401)} <= texts
+    page.get_by_role("button", name="Changes").click()
+    expect(page.get_by_text("Hello from a run")).to_be_visible()
+    page.get_by_role("button", name="Conversation").click()
+    page.get_by_role("button", name="Input").click()
+    expect(page.get_by_text("write hello.txt")).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    expect(page.get_by_role("list", name="Runs").get_by_role("listitem")).to_have_count(1)
+    # A list that is open hears of runs that others start.
+    served.submit(Path(served.get("/api/projects")["items"][0]["path"]), "say hello")
+    page.get_by_role("button", name="1 new, show").click()
+    expect(page.get_by_role("list", name="Runs").get_by_role("listitem")).to_have_count(2)
+    assert page.get_by_text("Reconnecting").count() == 0
+    assert seen.wrong == []
+
+
+def test_a_permalink_and_the_search_find_their_line(served: Served, repository: Path, browser: Browser) -> None:
+    run = served.submit(repository, "lines 20000")
+    served.ended(run)
+    seen = open_page(browser, served)
+    page = seen.page
+    sign_in(seen, served)
+    page.goto(f"{served.url}/runs/{run}#L12345")
+    expect(page.locator("#L12345")).to_be_in_viewport()
+    page.keyboard.press("/")
+    page.keyboard.type("line 19876")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 1", exact=True)).to_be_visible()
+    expect(page.get_by_text("line 19876", exact=True)).to_be_in_viewport()
+    assert seen.wrong == []
+
+
+def test_a_hostile_run_stays_inert(served: Served, repository: Path, browser: Browser) -> None:
+    evil = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
+    run = served.submit(
+        repository,
+        f"say {evil} [link](javascript:window.pwned=1) ![pixel](https://evil.example/pixel.png)\n"
+        f"say \u202etxt.exe\nstderr {evil}\nwrite <b>bold</b>.txt {evil}\nlongline 1",
+    )
+    served.ended(run)
+    seen = open_page(browser, served)
+    page = seen.page
+    sign_in(seen, served)
+    for view in ("log", "conversation", "changes", "input"):
+        page.goto(f"{served.url}/runs/{run}?view={view}")
+        expect(page.get_by_text("onerror", exact=False).or_(page.get_by_text("link")).first).to_be_visible()
+        assert page.evaluate("window.pwned") is None
+        assert page.locator("main img, main script, main a[href^='javascript']").count() == 0
+        assert page.locator("main b:text-is('bold')").count() == 0
+    assert seen.wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_is_accessible(
+    served: Served, repository: Path, browser: Browser, scheme: str, width: int, tmp_path: Path
+) -> None:
+    run = served.submit(repository, "say **Hello**\nlines 100\nwrite a.txt one\nstderr careful")
+    failed = served.submit(repository, "say I try\nexit 3")
+    served.ended(run)
+    served.ended(failed)
+    seen = open_page(browser, served, color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = seen.page
+    page.goto(f"{served.url}/sign-in")
+    found = {"/sign-in": violations(page)}
+    sign_in(seen, served)
+    paths = ["/", "/runs", "/runs?tab=waiting", "/runs/new", f"/runs/{failed}", "/nowhere"]
+    paths += [f"/runs/{run}?view={view}" for view in ("log", "conversation", "changes", "input")]
+    for path in paths:
+        page.goto(served.url + path)
+        expect(page.locator("h1")).to_be_visible()
+        expect(page.get_by_text("Reading the")).to_have_count(0)
+        found[path] = violations(page)
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider <= 0, f"{path} is {wider} pixels wider than the window"
+    assert {path: rules for path, rules in found.items() if rules} == {}
+    assert seen.wrong == []
+
+
+def violations(page: Page) -> list[str]:
+    page.evaluate(AXE.read_text())
+    answer = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{one['id']}: {json.dumps([node['html'][:160] for node in one['nodes'][:3]])}" for one in answer["violations"]
+    ]
