@@ -148,13 +148,15 @@ def doctor(data: Path | None, as_json: bool) -> None:
 
 @program.command()
 @click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True)
-@click.option("--name", default="command line", show_default=True, help="What the token is for.")
+@click.option("--name", help="What the token is for. Runs of tokens with one name share one turn in the queue.")
 @_DATA
-def token(role: Role, name: str, data: Path | None) -> None:
+def token(role: Role, name: str | None, data: Path | None) -> None:
     """Print a new API token; it is shown only now."""
+    from secrets import token_hex
+
     from agented.cli.access import new_token
 
-    click.echo(new_token(_settings(data=data), name=name, role=role))
+    click.echo(new_token(_settings(data=data), name=name or f"token {token_hex(3)}", role=role))
 
 
 @program.command()

@@ -256,6 +256,9 @@ class ClaudeOutput:
         return ended(reason or Reason.CLI_ERROR, words or subtype)
 
     def _reason(self, final: Object) -> Reason | None:
+        if self._api_error.get("error") == "billing_error":
+            # Its status is a plain 400, as for any request that the provider refuses.
+            return Reason.NO_CREDIT
         for message in (final, self._api_error):
             for key in ("api_error", "error"):
                 if (reason := _REASONS.get(loose.string(message.get(key)))) is not None:
