@@ -92,13 +92,14 @@ def test_a_full_project_lets_the_next_ones_wait_and_go_on(tmp_path: Path) -> Non
     try:
         served.start()
         repository = make_repository(tmp_path / "repository", served.env)
-        first = served.submit(repository, "sleep 2")
+        first = served.submit(repository, "sleep 300")
         second = served.submit(repository, "say second")
         waiting = wait_for(
             lambda: (now := served.execution(second))["state"] == "waiting" and now, what="the second to wait"
         )
         assert waiting["reason"] == "project_full"
-        assert served.ended(first)["state"] == "succeeded"
+        served.post(f"/api/executions/{first}/cancel", {})
+        assert served.ended(first)["state"] == "cancelled"
         assert served.ended(second)["state"] == "succeeded"
     finally:
         served.close()

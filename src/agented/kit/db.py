@@ -46,6 +46,11 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
         return None if value is None else from_micros(int(value))
 
 
+def _is_a_mistake(error: sa.exc.DatabaseError) -> bool:
+    """A statement that the database refuses is its caller's affair; a database that fails is not."""
+    return not isinstance(error, sa.exc.OperationalError) and type(error) is not sa.exc.DatabaseError
+
+
 class Database:
     """Opened once by the app. `read()` and `write()` give a connection within one transaction."""
 
@@ -94,7 +99,9 @@ class Database:
         try:
             with self._reader.begin() as connection:
                 yield connection
-        except sa.exc.OperationalError as error:
+        except sa.exc.DatabaseError as error:
+            if _is_a_mistake(error):
+                raise
             raise self._explain(error) from error
 
     @contextmanager
@@ -105,10 +112,12 @@ class Database:
             try:
                 with self._writer.begin() as connection:
                     yield connection
-            except sa.exc.OperationalError as error:
+            except sa.exc.DatabaseError as error:
+                if _is_a_mistake(error):
+                    raise
                 raise self._explain(error) from error
 
-    def _explain(self, error: sa.exc.OperationalError) -> Unavailable:
+    def _explain(self, error: sa.exc.DatabaseError) -> Unavailable:
         cause = error.orig
         where = self.url.render_as_string(hide_password=True)
         name = getattr(cause, "sqlite_errorname", "") if isinstance(cause, sqlite3.Error) else ""
@@ -121,6 +130,12 @@ class Database:
                 "The database cannot be written.",
                 code="database_read_only",
                 hint=f"Make {where} and its folder writable for this user.",
+            )
+        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            return Unavailable(
+                f"The database is damaged: {cause}.",
+                code="database_damaged",
+                hint=f"Move {where} away and put a backup in its place.",
             )
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return Unavailable(

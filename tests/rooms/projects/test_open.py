@@ -253,6 +253,9 @@ Workspaces(db, Git({held!r}), Path({str(house.data)!r}), SystemClock(), lambda: 
             assert time.monotonic() < until and child.poll() is None
             time.sleep(0.01)
         family = [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]
+        # All at once: a git that outlives its helper cleans up after it.
+        for process in family:
+            process.suspend()
         for process in family:
             process.kill()
         psutil.wait_procs(family[:-1], timeout=10)
