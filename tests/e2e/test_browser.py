@@ -100,6 +100,12 @@ def test_a_person_signs_in_starts_a_run_and_finds_every_line_again(served: Serve
     served.submit(Path(served.get("/api/projects")["items"][0]["path"]), "say hello")
     page.get_by_role("button", name="1 new, show").click()
     expect(page.get_by_role("list", name="Runs").get_by_role("listitem")).to_have_count(2)
+    page.get_by_role("link", name="say hello").click()
+    first = page.url
+    page.get_by_role("button", name="Run again").click()
+    page.wait_for_url(lambda url: url.startswith(f"{served.url}/runs/exe_") and url != first)
+    expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("region", name="Lines of the log").get_by_text("hello", exact=True)).to_be_visible()
     assert page.get_by_text("Reconnecting").count() == 0
     assert seen.wrong == []
 
