@@ -202,7 +202,6 @@ def _fill(path: Path, count: int) -> None:
     db = Database(f"sqlite:///{path}")
     now = SystemClock().now()
     with db.write() as conn:
-        conn.exec_driver_sql("PRAGMA synchronous=OFF")
         sample, _ = store.add(conn, Request(origin="o", project_id="prj_x", backend="rehearsal", prompt="say x"), now)
         row = dict(conn.execute(store.executions.select().where(store.executions.c.id == sample.id)).mappings().one())
         store.move(conn, sample.id, State.CANCELLED)

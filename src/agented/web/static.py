@@ -58,7 +58,7 @@ class WebApp:
         file = self._find(path)
         if file is not None:
             return _send(file, headers, for_ever=path.startswith("assets/"))
-        if path.startswith("assets/") or "text/html" not in headers.get("accept", ""):
+        if path and (path.startswith("assets/") or "text/html" not in headers.get("accept", "")):
             raise NotFound("There is nothing at this path.")
         page = self._find("index.html")
         return HTMLResponse(_NOT_BUILT) if page is None else _send(page, headers, for_ever=False)
