@@ -143,6 +143,8 @@ def test_a_hostile_run_stays_inert(served: Served, repository: Path, browser: Br
         assert page.evaluate("window.pwned") is None
         assert page.locator("main img, main script, main a[href^='javascript']").count() == 0
         assert page.locator("main b:text-is('bold')").count() == 0
+        if view == "conversation":  # shown as what it is, not dropped
+            expect(page.get_by_text('<img src=x onerror="window.pwned=1">').first).to_be_visible()
     assert seen.wrong == []
 
 
