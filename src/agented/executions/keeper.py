@@ -12,6 +12,8 @@ and leaves `exit.json`. It is never a child that dies with the server. The serve
     <attempt>/exit.json        how it ended; written whole, with fsync, as the last act
 
 An index record is written before its bytes, so that a reader never attributes bytes to the wrong stream.
+
+With a full disk the keeper stops reading until there is room again: the CLI waits on its pipe and nothing is lost.
 """
 
 from __future__ import annotations
@@ -26,6 +28,13 @@ import struct
 import sys
 import time
 from _thread import allocate_lock, start_new_thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 SEGMENT = 16 * 1024 * 1024
 RECORD = struct.Struct("<QQQII")
@@ -42,17 +51,47 @@ _SYNC_S = 1.0
 _MERGE_US = 10_000
 _HOLD_S = 0.1
 _HOLD_BYTES = 1024 * 1024
+_FULL_S = 0.2
 _MASK = b"[secret]"
 _PR_SET_CHILD_SUBREAPER = 36
 _F_SETPIPE_SZ = 1031
 _RESTORED = ("SIGINT", "SIGHUP", "SIGPIPE", "SIGQUIT", "SIGTERM", "SIGCHLD")
 
 
+def _pause() -> None:
+    time.sleep(_FULL_S)
+
+
+def _patiently(act: Callable[[], T], while_full: Callable[[], None]) -> T:
+    """Does it as soon as the disk has room."""
+    while True:
+        try:
+            return act()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        while_full()
+
+
+def _write_patiently(descriptor: int, data: bytes | memoryview, while_full: Callable[[], None]) -> int:
+    return _patiently(lambda: os.write(descriptor, data), while_full)
+
+
 class Log:
     """Appends pieces of the two streams, each line of one stream in one place as far as time allows."""
 
-    def __init__(self, folder: str, attempt: int, offset: int, line: int, in_line: bool) -> None:
+    def __init__(
+        self,
+        folder: str,
+        attempt: int,
+        offset: int,
+        line: int,
+        *,
+        in_line: bool,
+        while_full: Callable[[], None] = _pause,
+    ) -> None:
         self._folder = folder
+        self._while_full = while_full
         self._attempt = attempt
         self.offset = offset
         self.line = line
@@ -125,14 +164,15 @@ class Log:
         now = time.time_ns() // 1000
         last = self._last
         if last is None or last[0] != kind or now - last[1] >= _MERGE_US or self.offset - last[2] >= _CHUNK:
-            os.write(self._index, RECORD.pack(self.offset, self.line, now, kind, self._attempt))
+            self._write_whole(self._index, RECORD.pack(self.offset, self.line, now, kind, self._attempt))
             self._last = (kind, now, self.offset)
         view = memoryview(data)
         while view:
             number, inside = divmod(self.offset, SEGMENT)
             if number != self._number:
                 self._open_segment(number)
-            written = os.write(self._segment, view[: SEGMENT - inside])
+            part = view[: SEGMENT - inside]
+            written = _write_patiently(self._segment, part, self._while_full)
             self.offset += written
             self._unsynced += written
             view = view[written:]
@@ -140,12 +180,18 @@ class Log:
         if self._unsynced >= _SYNC_BYTES:
             self._sync()
 
+    def _write_whole(self, descriptor: int, data: bytes) -> None:
+        while data:
+            data = data[_write_patiently(descriptor, data, self._while_full) :]
+
     def _open_segment(self, number: int) -> None:
         if self._segment >= 0:
             self._sync(wait=True)
             os.close(self._segment)
         path = os.path.join(self._folder, f"out.{number:06d}")
-        self._segment = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._segment = _patiently(
+            lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), self._while_full
+        )
         self._number = number
 
     def _sync(self, wait: bool = False) -> None:
@@ -262,7 +308,7 @@ class Keeper:
         needles = [str(secret).encode() for secret in secrets] if isinstance(secrets, list) else []
         self._masks = {STDOUT: Mask(needles), STDERR: Mask(needles)}
         begin = (_int(order["attempt"]), _int(order["offset"]), _int(order["line"]))
-        self._log = Log(str(order["log"]), *begin, in_line=bool(order["in_line"]))
+        self._log = Log(str(order["log"]), *begin, in_line=bool(order["in_line"]), while_full=self._while_full)
         self._poll = select.poll()
         self._pipes: dict[int, int] = {}
         self._stdin = -1
@@ -286,9 +332,8 @@ class Keeper:
         except OSError as error:
             self._finish(started, {"errno": errno.errorcode.get(error.errno or 0, ""), "message": error.strerror or ""})
             return
-        _write_atomic(
-            os.path.join(self._folder, "keeper.json"),
-            {"pid": os.getpid(), "leader": self._leader, "started_at": started, "boot": _boot_id()},
+        self._leave(
+            "keeper.json", {"pid": os.getpid(), "leader": self._leader, "started_at": started, "boot": _boot_id()}
         )
         while not self._over():
             self._step()
@@ -380,6 +425,15 @@ class Keeper:
                 _drain(self._wake_read)
         self._reap()
         self._log.tick()
+        self._enforce()
+
+    def _while_full(self) -> None:
+        """What goes on while nothing can be written: orders to stop and time limits; the silence is not the CLI's."""
+        select.select([self._wake_read, self._control], [], [], _FULL_S)
+        _drain(self._wake_read)
+        self._last_output = time.monotonic()
+        self._obey()
+        self._reap()
         self._enforce()
 
     def _timeout_ms(self) -> int:
@@ -532,8 +586,8 @@ class Keeper:
         self._log.close()
         status = self._status
         signalled = status is not None and os.WIFSIGNALED(status)
-        _write_atomic(
-            os.path.join(self._folder, "exit.json"),
+        self._leave(
+            "exit.json",
             {
                 "code": os.WEXITSTATUS(status) if status is not None and not signalled else None,
                 "signal": os.WTERMSIG(status) if status is not None and signalled else None,
@@ -549,6 +603,10 @@ class Keeper:
                 "left_behind": self._left_behind,
             },
         )
+
+    def _leave(self, name: str, value: dict[str, object]) -> None:
+        path = os.path.join(self._folder, name)
+        _patiently(lambda: _write_atomic(path, value), self._while_full)
 
 
 def _kill(pid: int, number: int) -> None:
@@ -593,9 +651,13 @@ def _boot_id() -> str:
 def _write_atomic(path: str, value: dict[str, object]) -> None:
     temporary = path + ".new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    os.write(descriptor, json.dumps(value).encode())
-    os.fsync(descriptor)
-    os.close(descriptor)
+    try:
+        data = json.dumps(value).encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     os.replace(temporary, path)
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     os.fsync(folder)

@@ -7,6 +7,7 @@ SQLite runs in WAL mode with `synchronous=FULL`, so a committed row survives a p
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from sqlalchemy.pool import QueuePool
 
 from agented.kit.clock import from_micros, to_micros
 from agented.kit.errors import Unavailable
+
+_LEAST_ROOM = 256 * 1024
 
 metadata = sa.MetaData(
     naming_convention={
@@ -117,11 +120,16 @@ class Database:
                     raise
                 raise self._explain(error) from error
 
+    def _has_no_room(self) -> bool:
+        return shutil.disk_usage(Path(self.url.database or ".").parent).free < _LEAST_ROOM
+
     def _explain(self, error: sa.exc.DatabaseError) -> Unavailable:
         cause = error.orig
         where = self.url.render_as_string(hide_password=True)
         name = getattr(cause, "sqlite_errorname", "") if isinstance(cause, sqlite3.Error) else ""
-        if name.startswith("SQLITE_FULL") or getattr(cause, "errno", None) == errno.ENOSPC:
+        # SQLite says "I/O error" when the disk has no room for the file it shares between processes.
+        full = name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and self._has_no_room())
+        if full or getattr(cause, "errno", None) == errno.ENOSPC:
             return Unavailable(
                 "The disk that holds the database is full.", code="disk_full", hint=f"Free space for {where}."
             )

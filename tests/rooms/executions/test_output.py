@@ -21,7 +21,7 @@ WRITES = st.lists(
 
 
 def write(folder: Path, writes: list[tuple[int, bytes]]) -> None:
-    log = Log(str(folder), 1, 0, 0, False)
+    log = Log(str(folder), 1, 0, 0, in_line=False)
     for stream, data in writes:
         if data:
             log.append(stream, data)
@@ -74,7 +74,7 @@ def test_a_search_finds_what_a_plain_look_finds(parts: list[str], needle: str, i
 
 def test_lines_and_searches_cross_the_borders_of_segments(tmp_path: Path) -> None:
     filler = b"x" * (SEGMENT // 1000 - 1) + b"\n"
-    log = Log(str(tmp_path), 1, 0, 0, False)
+    log = Log(str(tmp_path), 1, 0, 0, in_line=False)
     for n in range(2500):
         log.append(STDOUT, b"line %d|" % (n + 1) + filler)
     log.close()
