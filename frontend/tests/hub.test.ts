@@ -86,6 +86,19 @@ describe("the stream's hub", () => {
     expect(sources[1]!.url).toBe("/api/stream?topics=executions");
   });
 
+  it("gives the connection back while nobody looks, and goes on where it stood", () => {
+    const { hub, sources, join } = setUp();
+    join().send({ kind: "watch", topic: "log:exe_1", from: 1 });
+    vi.runAllTimers();
+    sources[0]!.tell("log", { id: "exe_1", lines: [{ n: 1 }], total: 1 });
+    hub.pause(true);
+    vi.runAllTimers();
+    expect(sources[0]!.closed).toBe(true);
+    hub.pause(false);
+    vi.runAllTimers();
+    expect(sources[1]!.url).toBe("/api/stream?topics=log:exe_1:2");
+  });
+
   it("closes the stream when the last page goes", () => {
     const { sources, join } = setUp();
     const page = join();

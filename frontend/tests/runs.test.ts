@@ -39,6 +39,10 @@ describe("the lines of a log", () => {
         const got = Array.from({ length: Math.min(limit, stored - from + 1) }, (_, i) => line(from + i));
         return Promise.resolve({ lines: got, total: stored });
       },
+      (numbers) => {
+        asked.push(...numbers);
+        return Promise.resolve({ lines: numbers.map((n) => line(n)), total: stored });
+      },
       () => {},
       (error) => {
         throw error;

@@ -454,6 +454,7 @@ def _listen(settings: Settings) -> socket.socket:
 def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
     """All routes of all rooms behind one door."""
     settings, shelf = app.settings, app.shelf
+    live = Live(app.db, app.bus, app.runs, app.project_names)
     rooms = Rooms(
         accounts=AccountsApi(db=app.db, vault=shelf.vault, clock=app.clock, backend=shelf.registry.get),
         backends=BackendsApi(
@@ -483,7 +484,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             has_project=app.has_project,
             has_run=app.has_run,
         ),
-        live=Live(app.db, app.bus, app.runs, app.project_names),
+        live=live,
     )
     secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
     return build_app(
@@ -502,14 +503,14 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
                 "engine": lambda: app.engine.await_ready(0),
                 "data folder": lambda: prepare_folder(settings),
             },
-            registry=measurements(app),
+            registry=measurements(app, live),
             lifespan=lifespan,
         )
     )
 
 
-def measurements(app: App) -> CollectorRegistry:
-    """What /metrics tells: executions by state, and the process itself."""
+def measurements(app: App, live: Live) -> CollectorRegistry:
+    """What /metrics tells: executions by state, who watches, and the process itself."""
     from prometheus_client import CollectorRegistry, ProcessCollector
     from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.registry import Collector
@@ -520,7 +521,8 @@ def measurements(app: App) -> CollectorRegistry:
             with app.db.read() as conn:
                 for state, count in execution_store.counts(conn).items():
                     gauge.add_metric([str(state)], count)
-            return [gauge]
+            viewers = GaugeMetricFamily("agented_stream_viewers", "Open event streams.", value=live.viewers)
+            return [gauge, viewers]
 
     registry = CollectorRegistry()
     registry.register(Executions())

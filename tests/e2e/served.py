@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -151,6 +152,11 @@ class Served:
     def post(self, path: str, body: Any = None) -> Any:
         with self.client() as client:
             return client.post(path, body)
+
+    def metrics(self) -> str:
+        asked = urllib.request.Request(f"{self.url}/metrics", headers={"Authorization": f"Bearer {self._token}"})
+        with urllib.request.urlopen(asked, timeout=10) as reply:
+            return str(reply.read().decode())
 
     def submit(self, project: str | Path, prompt: str, backend: str = "rehearsal", **more: Any) -> str:
         body = {"project": str(project), "backend": backend, "prompt": prompt, **more}

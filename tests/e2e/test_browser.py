@@ -2,64 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
+from tests.e2e.browsing import open_page, sign_in, violations
 from tests.e2e.served import Served
-
-AXE = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: sudo apt-get install chromium")
-
-
-class Seen:
-    """A page that notes what should not happen: console errors, faults, requests that leave the origin."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.page = page
-        self.wrong: list[str] = []
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.wrong.append(f"fault: {error}"))
-        page.on("request", self._request)
-        self._origin = origin
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith(self._origin):
-            self.wrong.append(f"left: {request.url}")
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.wrong.append(f"{message.type}: {message.text}")
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    env: dict[str, str | float | bool] = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"], env=env
-        )
-        yield started
-        started.close()
-
-
-def open_page(browser: Browser, served: Served, **options: Any) -> Seen:
-    page = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options}).new_page()
-    page.set_default_timeout(20_000)
-    return Seen(page, served.url)
-
-
-def sign_in(seen: Seen, served: Served) -> None:
-    seen.page.goto(served.sign_in_link())
-    expect(seen.page.get_by_role("heading", name="Home")).to_be_visible()
 
 
 def test_a_person_signs_in_starts_a_run_and_finds_every_line_again(served: Served, browser: Browser) -> None:
@@ -76,7 +26,7 @@ def test_a_person_signs_in_starts_a_run_and_finds_every_line_again(served: Serve
     log = page.get_by_role("region", name="Lines of the log")
     # Its lines arrive while it runs.
     expect(log.get_by_text(re.compile(r"^line \d+$")).first).to_be_visible()
-    expect(page.get_by_text("Running")).to_be_visible()
+    expect(page.get_by_text("Running", exact=True)).to_be_visible()
     page.reload()
     expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=20_000)
     expect(page.get_by_text("404 lines")).to_be_visible()
@@ -162,7 +112,17 @@ def test_every_page_is_accessible(
     page.goto(f"{served.url}/sign-in")
     found = {"/sign-in": violations(page)}
     sign_in(seen, served)
-    paths = ["/", "/runs", "/runs?tab=waiting", "/runs/new", f"/runs/{failed}", "/nowhere"]
+    paths = [
+        "/",
+        "/runs",
+        "/runs?filter=is:waiting",
+        "/runs?filter=is:failed",
+        "/runs/new",
+        f"/runs/{failed}",
+        f"/runs/new?from={failed}",
+        "/nowhere",
+    ]
+    paths += [f"/runs/{run}?wrap=1&time=utc&find=line&only=matches", f"/runs/{failed}?only=errors"]
     paths += [f"/runs/{run}?view={view}" for view in ("log", "conversation", "changes", "input")]
     for path in paths:
         page.goto(served.url + path)
@@ -173,11 +133,3 @@ def test_every_page_is_accessible(
         assert wider <= 0, f"{path} is {wider} pixels wider than the window"
     assert {path: rules for path, rules in found.items() if rules} == {}
     assert seen.wrong == []
-
-
-def violations(page: Page) -> list[str]:
-    page.evaluate(AXE.read_text())
-    answer = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{one['id']}: {json.dumps([node['html'][:160] for node in one['nodes'][:3]])}" for one in answer["violations"]
-    ]

@@ -261,6 +261,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/executions/{execution_id}/log/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Errors
+         * @description Numbers of the lines on stderr and of those that speak of an error.
+         */
+        get: operations["errors_api_executions__execution_id__log_errors_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/executions/{execution_id}/log/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Some Lines
+         * @description Lines by their numbers, at most 500 of them: what a page of matches shows.
+         */
+        get: operations["some_lines_api_executions__execution_id__log_lines_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/executions/{execution_id}/log/search": {
         parameters: {
             query?: never;
@@ -656,6 +696,17 @@ export interface components {
             /** Reason */
             reason?: string | null;
         };
+        /**
+         * Cause
+         * @description What the reason means, what to do about it, and the kind of that act.
+         */
+        Cause: {
+            /** Action */
+            action: string;
+            fix: components["schemas"]["Fix"];
+            /** Title */
+            title: string;
+        };
         /** ChangeStats */
         ChangeStats: {
             /** Additions */
@@ -758,6 +809,7 @@ export interface components {
             branch: string | null;
             /** Bytes */
             bytes: number;
+            cause: components["schemas"]["Cause"] | null;
             changes: components["schemas"]["ChangeStats"] | null;
             /** Created At */
             created_at: string;
@@ -810,6 +862,7 @@ export interface components {
             branch: string | null;
             /** Bytes */
             bytes: number;
+            cause: components["schemas"]["Cause"] | null;
             changes: components["schemas"]["ChangeStats"] | null;
             /** Created At */
             created_at: string;
@@ -855,6 +908,12 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /**
+         * Fix
+         * @description What a person most likely does next: the button a page offers.
+         * @enum {string}
+         */
+        Fix: "retry" | "change" | "sign_in" | "read" | "none";
         /** IssuedToken */
         IssuedToken: {
             /**
@@ -1492,6 +1551,8 @@ export interface operations {
                 state?: string | null;
                 backend?: string | null;
                 project?: string | null;
+                account?: string | null;
+                reason?: string | null;
                 q?: string | null;
             };
             header?: never;
@@ -1878,6 +1939,90 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    errors_api_executions__execution_id__log_errors_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matches"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    some_lines_api_executions__execution_id__log_lines_get: {
+        parameters: {
+            query: {
+                n: string;
+            };
+            header?: never;
+            path: {
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
+                };
             };
             /** @description Client Error */
             "4XX": {

@@ -11,6 +11,9 @@ export const router = createRouter({
     ...home,
     ...runs,
     ...signin,
+    ...(import.meta.env.DEV
+      ? [{ path: "/dev/ui", meta: { title: "Parts", open: true }, component: () => import("./UiPage.vue") }]
+      : []),
     {
       path: "/:rest(.*)*",
       name: "missing",

@@ -37,6 +37,7 @@ export class Hub {
   private timer: ReturnType<typeof setTimeout> | null = null;
   private state: Connection = "idle";
   private waitMs = FIRST_WAIT_MS;
+  private paused = false;
 
   constructor(
     private readonly open: (url: string) => Source,
@@ -67,6 +68,13 @@ export class Hub {
     this.renew();
   }
 
+  /** Gives the connection back while nobody looks; each topic goes on later where it stood. */
+  pause(paused: boolean): void {
+    if (this.paused === paused) return;
+    this.paused = paused;
+    this.renew();
+  }
+
   private retry(): void {
     this.source?.close();
     this.source = null;
@@ -85,7 +93,7 @@ export class Hub {
   private reopen(): void {
     const topics = [...new Set([...this.watched.values()].flatMap((set) => [...set]))].sort();
     for (const topic of this.positions.keys()) if (!topics.includes(topic)) this.positions.delete(topic);
-    const wanted = topics.join(",");
+    const wanted = this.paused ? "" : topics.join(",");
     if (wanted === this.url) return;
     this.url = wanted;
     this.source?.close();

@@ -4,6 +4,7 @@ import { Hub, type Connection, type FromPort, type ToPort } from "./hub";
 
 type Listener = (name: string, data: unknown) => void;
 
+const HIDDEN_MS = 30_000;
 const listeners = new Map<string, Set<Listener>>();
 const openers = new Set<() => void>();
 const state = ref<Connection>("idle");
@@ -29,6 +30,13 @@ function connect(): (message: FromPort) => void {
   const hub = new Hub((url) => new EventSource(url));
   const port = { send: receive };
   hub.join(port);
+  // Each tab has a connection of its own here, and a browser has six: a tab that nobody sees gives its one back.
+  let due: ReturnType<typeof setTimeout> | undefined;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(due);
+    if (document.hidden) due = setTimeout(() => hub.pause(true), HIDDEN_MS);
+    else hub.pause(false);
+  });
   return (message) => hub.receive(port, message);
 }
 

@@ -1,6 +1,7 @@
 /** Numbers and times in words of people. */
 
 export function duration(ms: number): string {
+  if (ms > 0 && ms < 950) return `${(ms / 1000).toFixed(1)}s`;
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s}s`;
   const m = Math.floor(s / 60);

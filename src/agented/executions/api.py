@@ -61,11 +61,20 @@ class ChangeStats(BaseModel):
     deletions: int
 
 
+class Cause(BaseModel):
+    """What the reason means, what to do about it, and the kind of that act."""
+
+    title: str
+    action: str
+    fix: model.Fix
+
+
 class ExecutionOut(BaseModel):
     id: str
     state: State
     reason: str | None
     detail: str | None
+    cause: Cause | None
     title: str
     backend: str
     project: ProjectRef
@@ -201,13 +210,23 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
         state: str | None = None,
         backend: str | None = None,
         project: str | None = None,
+        account: str | None = None,
+        reason: str | None = None,
         q: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, Any]:
         states = _states(state)
         before = None if cursor is None else str(decode_cursor(cursor)["id"])
         with ports.db.read() as conn:
             found = store.page(
-                conn, limit=limit + 1, before=before, states=states, backend=backend, project_id=project, text=q
+                conn,
+                limit=limit + 1,
+                before=before,
+                states=states,
+                backend=backend,
+                project_id=project,
+                account_name=account,
+                reason=reason,
+                text=q,
             )
         items, more = found[:limit], len(found) > limit
         names = ports.names([item.request.project_id for item in items])
@@ -256,6 +275,32 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
             lines = kept.lines(first, limit)
             total = kept.total()
         return _json({"lines": [line_out(line) for line in lines], "total": total, "complete": complete})
+
+    @router.get(
+        "/{execution_id}/log/lines",
+        response_model=LogPage,
+        response_model_exclude_none=True,
+        openapi_extra=role("viewer"),
+    )
+    def some_lines(
+        execution_id: str,
+        n: Annotated[str, Query(max_length=8000, pattern=r"^[0-9]{1,12}(,[0-9]{1,12})*$")],
+    ) -> Response:
+        """Lines by their numbers, at most 500 of them: what a page of matches shows."""
+        complete = ports.requests.get(execution_id).state in TERMINAL
+        numbers = sorted({int(number) for number in n.split(",")})[:500]
+        with Kept(ports.runs / execution_id) as kept:
+            lines = [line for number in numbers for line in kept.lines(number, 1)]
+            total = kept.total()
+        return _json({"lines": [line_out(line) for line in lines], "total": total, "complete": complete})
+
+    @router.get("/{execution_id}/log/errors", response_model=Matches, openapi_extra=role("viewer"))
+    def errors(execution_id: str, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> dict[str, Any]:
+        """Numbers of the lines on stderr and of those that speak of an error."""
+        ports.requests.get(execution_id)
+        with Kept(ports.runs / execution_id) as kept:
+            found = kept.errors(limit)
+        return {"matches": found.lines, "total": found.total, "capped": found.capped}
 
     @router.get("/{execution_id}/log.txt", response_class=Response, openapi_extra=role("viewer"))
     def log_text(execution_id: str, request: Request) -> Response:

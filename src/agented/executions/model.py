@@ -63,53 +63,66 @@ class Retry(StrEnum):
     """One more attempt in the same workspace, resuming the CLI's session where it can."""
 
 
+class Fix(StrEnum):
+    """What a person most likely does next: the button a page offers."""
+
+    RETRY = "retry"
+    CHANGE = "change"
+    """Start it again with something changed: the prompt, the model, the account, a limit."""
+    SIGN_IN = "sign_in"
+    READ = "read"
+    """Read the log from its first error."""
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class ReasonRule:
-    """One row of the table of reasons: what people read, and the one retry rule."""
+    """One row of the table of reasons: what people read, what they do, and the one retry rule."""
 
     title: str
     action: str
+    fix: Fix
     retry: Retry = Retry.NEVER
 
 
 REASONS: Mapping[str, ReasonRule] = {
     Reason.USAGE_LIMIT: ReasonRule(
-        "The account's usage limit is reached", "Retry after the reset or on another account"
+        "The account's usage limit is reached", "Retry after the reset or on another account", Fix.CHANGE
     ),
-    Reason.RATE_LIMITED: ReasonRule("The provider asked for fewer requests", "Retry in a few minutes"),
-    Reason.NO_CREDIT: ReasonRule("The account has no credit left", "Add credit or use another account"),
-    Reason.BAD_CREDENTIALS: ReasonRule("The CLI is not signed in", "Sign in and retry"),
-    Reason.OVERLOADED: ReasonRule("The provider is overloaded", "Retry later"),
-    Reason.PROVIDER_ERROR: ReasonRule("The provider failed", "Retry later"),
-    Reason.BAD_REQUEST: ReasonRule("The provider refused the request", "Check the model's name"),
-    Reason.DISCONNECTED: ReasonRule("The connection to the provider broke", "Retry"),
-    Reason.UNREACHABLE: ReasonRule("The provider cannot be reached", "Check the network and retry"),
-    Reason.MAX_TURNS: ReasonRule("The CLI's limit of turns is reached", "Retry with a smaller task"),
-    Reason.BUDGET_EXHAUSTED: ReasonRule("The run's budget is spent", "Raise the budget and retry"),
-    Reason.NEEDS_INPUT: ReasonRule("The CLI asked a question", "Answer it in the prompt and retry"),
-    Reason.PERMISSION_DENIED: ReasonRule("The permission did not suffice", "Retry with a wider permission"),
-    Reason.SESSION_MISSING: ReasonRule("The CLI's session to resume is gone", "Start a new run"),
-    Reason.BAD_CONFIG: ReasonRule("The CLI refused its configuration", "Read the log"),
-    Reason.INTERRUPTED: ReasonRule("The CLI was interrupted", "Retry"),
-    Reason.NO_FINAL_EVENT: ReasonRule("The CLI ended without its final word", "Read the log"),
-    Reason.CLI_ERROR: ReasonRule("The CLI failed", "Read the log"),
-    Reason.KILLED: ReasonRule("The CLI was killed from outside", "Retry"),
-    "cancelled": ReasonRule("Stopped by a person", "Retry"),
-    "wall_time": ReasonRule("It ran longer than allowed", "Raise the time limit and retry"),
-    "silence": ReasonRule("It printed nothing for too long", "Read the log"),
-    "output_limit": ReasonRule("It printed more than allowed", "Read the log"),
-    "shutdown": ReasonRule("The machine was shut down", "Retry", Retry.ONCE),
-    "lost": ReasonRule("Its keeper was killed; what became of it is not known", "Retry", Retry.ONCE),
-    "program_missing": ReasonRule("The CLI is not installed", "Install it and retry"),
-    "not_executable": ReasonRule("The CLI cannot be executed", "Make it executable and retry"),
-    "launch_failed": ReasonRule("The CLI could not be started", "Read the detail"),
-    "workspace_failed": ReasonRule("The workspace could not be made", "Read the detail"),
-    "account_missing": ReasonRule("The account is gone", "Choose another account"),
-    "backend_missing": ReasonRule("The backend is not installed", "Install its plug-in"),
-    "project_missing": ReasonRule("The project is gone", "Add it again"),
-    "project_full": ReasonRule("All workspaces of the project are in use", "It goes on by itself"),
-    "account_full": ReasonRule("The account runs as many as it may", "It goes on by itself"),
-    "broken": ReasonRule("A fault of Agented", "Report it with the server's log"),
+    Reason.RATE_LIMITED: ReasonRule("The provider asked for fewer requests", "Retry in a few minutes", Fix.RETRY),
+    Reason.NO_CREDIT: ReasonRule("The account has no credit left", "Add credit or use another account", Fix.CHANGE),
+    Reason.BAD_CREDENTIALS: ReasonRule("The CLI is not signed in", "Sign in and retry", Fix.SIGN_IN),
+    Reason.OVERLOADED: ReasonRule("The provider is overloaded", "Retry later", Fix.RETRY),
+    Reason.PROVIDER_ERROR: ReasonRule("The provider failed", "Retry later", Fix.RETRY),
+    Reason.BAD_REQUEST: ReasonRule("The provider refused the request", "Check the model's name", Fix.CHANGE),
+    Reason.DISCONNECTED: ReasonRule("The connection to the provider broke", "Retry", Fix.RETRY),
+    Reason.UNREACHABLE: ReasonRule("The provider cannot be reached", "Check the network and retry", Fix.RETRY),
+    Reason.MAX_TURNS: ReasonRule("The CLI's limit of turns is reached", "Retry with a smaller task", Fix.CHANGE),
+    Reason.BUDGET_EXHAUSTED: ReasonRule("The run's budget is spent", "Raise the budget and retry", Fix.CHANGE),
+    Reason.NEEDS_INPUT: ReasonRule("The CLI asked a question", "Answer it in the prompt and retry", Fix.CHANGE),
+    Reason.PERMISSION_DENIED: ReasonRule("The permission did not suffice", "Retry with a wider permission", Fix.CHANGE),
+    Reason.SESSION_MISSING: ReasonRule("The CLI's session to resume is gone", "Start a new run", Fix.CHANGE),
+    Reason.BAD_CONFIG: ReasonRule("The CLI refused its configuration", "Read the log", Fix.READ),
+    Reason.INTERRUPTED: ReasonRule("The CLI was interrupted", "Retry", Fix.RETRY),
+    Reason.NO_FINAL_EVENT: ReasonRule("The CLI ended without its final word", "Read the log", Fix.READ),
+    Reason.CLI_ERROR: ReasonRule("The CLI failed", "Read the log", Fix.READ),
+    Reason.KILLED: ReasonRule("The CLI was killed from outside", "Retry", Fix.RETRY),
+    "cancelled": ReasonRule("Stopped by a person", "Retry", Fix.RETRY),
+    "wall_time": ReasonRule("It ran longer than allowed", "Raise the time limit and retry", Fix.CHANGE),
+    "silence": ReasonRule("It printed nothing for too long", "Read the log", Fix.READ),
+    "output_limit": ReasonRule("It printed more than allowed", "Read the log", Fix.READ),
+    "shutdown": ReasonRule("The machine was shut down", "Retry", Fix.RETRY, Retry.ONCE),
+    "lost": ReasonRule("Its keeper was killed; what became of it is not known", "Retry", Fix.RETRY, Retry.ONCE),
+    "program_missing": ReasonRule("The CLI is not installed", "Install it and retry", Fix.RETRY),
+    "not_executable": ReasonRule("The CLI cannot be executed", "Make it executable and retry", Fix.RETRY),
+    "launch_failed": ReasonRule("The CLI could not be started", "Read the detail", Fix.NONE),
+    "workspace_failed": ReasonRule("The workspace could not be made", "Read the detail", Fix.NONE),
+    "account_missing": ReasonRule("The account is gone", "Choose another account", Fix.CHANGE),
+    "backend_missing": ReasonRule("The backend is not installed", "Install its plug-in", Fix.NONE),
+    "project_missing": ReasonRule("The project is gone", "Add it again", Fix.NONE),
+    "project_full": ReasonRule("All workspaces of the project are in use", "It goes on by itself", Fix.NONE),
+    "account_full": ReasonRule("The account runs as many as it may", "It goes on by itself", Fix.NONE),
+    "broken": ReasonRule("A fault of Agented", "Report it with the server's log", Fix.NONE),
 }
 
 MAX_ATTEMPTS = 2

@@ -6,6 +6,7 @@ no lock is held and nothing is buffered between calls, so a reader can neither s
 
 from __future__ import annotations
 
+import heapq
 import mmap
 import os
 import re
@@ -23,6 +24,8 @@ SHOWN_BYTES = 64 * 1024
 """A line longer than this is cut when shown; the download holds all of it."""
 COUNTED = 200_000
 """A search counts no further: nobody steps through more, and the count would take seconds."""
+_ERROR = re.compile(rb"(?i)(?<![\w\"'])(?:error|fatal|panic|exception|traceback|failed)(?![\w\"'])")
+_ERROR_BYTES = 12
 _READ = 1024 * 1024
 _PAGE_BYTES = 4 * 1024 * 1024
 
@@ -178,7 +181,8 @@ class Kept:
         total = 0
         known = (0, 0)
         done = 0
-        for at in self._matches(needle, size, ignore_case):
+        pattern = re.compile(re.escape(needle), re.IGNORECASE) if ignore_case else None
+        for at in self._matches(needle, pattern, len(needle) - 1, size):
             if at < done:
                 continue
             total += 1
@@ -191,10 +195,43 @@ class Kept:
             done = end + 1
         return Found(found, total, total > len(found))
 
-    def _matches(self, needle: bytes, size: int, ignore_case: bool) -> Iterator[int]:
-        """Offsets of a needle, in order, also across the borders of segments."""
-        pattern = re.compile(re.escape(needle), re.IGNORECASE) if ignore_case else None
-        overlap = len(needle) - 1
+    def errors(self, limit: int) -> Found:
+        """Numbers of the lines on stderr and of those that speak of an error, the first `limit` of them."""
+        size = self.size()
+        found: list[int] = []
+        for n in heapq.merge(self._speaking_of_errors(size), self._on_stderr(size)):
+            if found and n == found[-1]:
+                continue
+            if len(found) == limit:
+                return Found(found, len(found), capped=True)
+            found.append(n)
+        return Found(found, len(found), capped=False)
+
+    def _speaking_of_errors(self, size: int) -> Iterator[int]:
+        known, done = (0, 0), 0
+        for at in self._matches(b"", _ERROR, _ERROR_BYTES, size):
+            if at < done:
+                continue
+            known = self._lines_before(at, known)
+            yield known[1] + 1
+            end = self._line_end(at, size)
+            if end is None:
+                return
+            done = end + 1
+
+    def _on_stderr(self, size: int) -> Iterator[int]:
+        records = self._records()
+        for number in range(records):
+            offset, line, _, kind, _ = self._record(number)
+            if (kind & 0xFF) != STDERR or kind & INSERTED or offset >= size:
+                continue
+            last = number + 1 == records
+            until, after = (size, line + self._count(offset, size)) if last else self._record(number + 1)[:2]
+            ended = self._read(min(until, size) - 1, 1) == b"\n"
+            yield from range(line + 1, after + (1 if ended else 2))
+
+    def _matches(self, needle: bytes, pattern: re.Pattern[bytes] | None, overlap: int, size: int) -> Iterator[int]:
+        """Offsets of a needle, or of a pattern, in order; `overlap`: so much may lie across the border of segments."""
         for number in range((size + SEGMENT - 1) // SEGMENT):
             base = number * SEGMENT
             if number and overlap:

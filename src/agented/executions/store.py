@@ -256,9 +256,12 @@ def page(
     states: Collection[str] = (),
     backend: str | None = None,
     project_id: str | None = None,
+    account_name: str | None = None,
+    reason: str | None = None,
     text: str | None = None,
 ) -> list[Execution]:
     """Newest first, without prompts; `before` is the last id of the page before."""
+    equal = {"backend": backend, "project_id": project_id, "account_name": account_name, "reason": reason}
     # Several states are read as one short page each: an index gives each in order, a filter over history would not.
     groups: list[Collection[str]] = [[state] for state in states] if states else [()]
     found: list[Execution] = []
@@ -268,10 +271,9 @@ def page(
             query = query.where(executions.c.state.in_(group))
         if before is not None:
             query = query.where(executions.c.id < before)
-        if backend is not None:
-            query = query.where(executions.c.backend == backend)
-        if project_id is not None:
-            query = query.where(executions.c.project_id == project_id)
+        for column, value in equal.items():
+            if value is not None:
+                query = query.where(executions.c[column] == value)
         if text:
             escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
             query = query.where(executions.c.title.ilike(f"%{escaped}%", escape="\\"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from agented.executions.model import Attempt, Execution
+from agented.executions.model import REASONS, Attempt, Execution
 from agented.executions.output import ShownLine
 
 
@@ -28,6 +28,7 @@ def execution_out(execution: Execution, project_name: str) -> dict[str, Any]:
         "state": str(execution.state),
         "reason": execution.reason,
         "detail": execution.detail,
+        "cause": cause_out(execution.reason),
         "title": execution.title,
         "backend": request.backend,
         "project": {"id": request.project_id, "name": project_name},
@@ -57,6 +58,11 @@ def execution_out(execution: Execution, project_name: str) -> dict[str, Any]:
         "changes": changes,
         "rev": execution.rev,
     }
+
+
+def cause_out(reason: str | None) -> dict[str, str] | None:
+    rule = REASONS.get(reason or "")
+    return None if rule is None else {"title": rule.title, "action": rule.action, "fix": str(rule.fix)}
 
 
 def attempt_out(attempt: Attempt) -> dict[str, Any]:

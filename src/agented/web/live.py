@@ -57,6 +57,8 @@ class Live:
     bus: Bus
     runs: Path
     names: Callable[[list[str]], dict[str, str]]
+    viewers: int = 0
+    """Open streams."""
     _encoded: OrderedDict[tuple[str, int], tuple[bytes, int]] = field(default_factory=OrderedDict)
 
     def watches(self, topics: str, last_event_id: str | None) -> list[Watch]:
@@ -102,7 +104,15 @@ class Live:
 
     async def stream(self, watches: list[Watch], still_allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Server-sent events until the viewer leaves or may not watch any more."""
-        yield b"retry: 1000\n\n"
+        self.viewers += 1
+        try:
+            async for message in self._messages(watches, still_allowed):
+                yield message
+        finally:
+            self.viewers -= 1
+
+    async def _messages(self, watches: list[Watch], still_allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
+        yield b"retry: 500\n\n"
         said_at = checked_at = time.monotonic()
         async with self.bus.listen([watch.topic for watch in watches]) as bell:
             while True:

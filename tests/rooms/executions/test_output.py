@@ -72,6 +72,18 @@ def test_a_search_finds_what_a_plain_look_finds(parts: list[str], needle: str, i
         assert (found.lines, found.total) == (expected, len(expected))
 
 
+@settings(deadline=None, max_examples=150)
+@given(WRITES | st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.sampled_from([b"Error: no", b"errors\n"]))))
+def test_errors_are_the_lines_on_stderr_and_those_that_speak_of_one(writes: list[tuple[int, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), writes)
+        with Kept(Path(name)) as kept:
+            expected = [line.n for line in kept.lines(1, 1000) if line.stderr or "Error:" in line.text]
+            assert kept.errors(1000).lines == expected
+            assert kept.errors(1).lines == expected[:1]
+            assert kept.errors(1).capped == (len(expected) > 1)
+
+
 def test_lines_and_searches_cross_the_borders_of_segments(tmp_path: Path) -> None:
     filler = b"x" * (SEGMENT // 1000 - 1) + b"\n"
     log = Log(str(tmp_path), 1, 0, 0, in_line=False)

@@ -7,13 +7,20 @@ import type { Line } from "@/api/types";
 export const PAGE = 500;
 const HELD = 100;
 
+interface Page {
+  lines: Line[];
+  total: number;
+}
+
 export class Lines {
   private readonly pages = new Map<number, (Line | undefined)[]>();
   private readonly asked = new Set<number>();
+  private askedSome = false;
   total = 0;
 
   constructor(
-    private readonly fetchPage: (from: number, limit: number) => Promise<{ lines: Line[]; total: number }>,
+    private readonly fetchPage: (from: number, limit: number) => Promise<Page>,
+    private readonly fetchSome: (numbers: number[]) => Promise<Page>,
     private readonly changed: () => void,
     private readonly failed: (error: unknown) => void,
   ) {}
@@ -39,6 +46,17 @@ export class Lines {
       for (let i = 0; whole && i < until; i += 1) whole = here![i] !== undefined;
       if (!whole && !this.asked.has(page)) void this.load(page);
     }
+  }
+
+  /** Has these lines fetched, where they are not here: a page of matches needs one of a hundred. */
+  wantSome(numbers: number[]): void {
+    const missing = numbers.filter((n) => !this.at(n));
+    if (!missing.length || this.askedSome) return;
+    this.askedSome = true;
+    void this.fetchSome(missing.slice(0, PAGE))
+      .then((answer) => this.put(answer.lines, answer.total))
+      .catch(this.failed)
+      .finally(() => (this.askedSome = false));
   }
 
   async load(page: number): Promise<void> {
