@@ -36,6 +36,8 @@ export function handleKey(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.altKey) return;
   const pressed = chord(event);
   if (!pressed.startsWith("mod+") && typing(event.target)) return;
+  // Enter on a button or a link is that button's.
+  if (pressed === "Enter" && (event.target as HTMLElement | null)?.closest?.("button, a, summary, label")) return;
   const sequence = Date.now() - prefixAt < 900 ? `${prefix} ${pressed}` : pressed;
   // The newest registration wins: a page's key over the shell's.
   const hit = all.value.findLast((known) => known.keys === sequence) ?? all.value.findLast((k) => k.keys === pressed);
