@@ -44,21 +44,21 @@ describe("the stream's hub", () => {
   it("opens one stream for the topics of all pages", () => {
     const { sources, join } = setUp();
     join().send({ kind: "watch", topic: "executions" });
-    join().send({ kind: "watch", topic: "log:exe_1", from: 7 });
+    join().send({ kind: "watch", topic: "lines:exe_1", from: 7 });
     vi.runAllTimers();
-    expect(sources.map((one) => one.url)).toEqual(["/api/stream?topics=executions,log:exe_1:7"]);
+    expect(sources.map((one) => one.url)).toEqual(["/api/stream?topics=executions,lines:exe_1:7"]);
   });
 
   it("goes on where the log stood when the topics change", () => {
     const { sources, join } = setUp();
     const page = join();
-    page.send({ kind: "watch", topic: "log:exe_1", from: 1 });
+    page.send({ kind: "watch", topic: "lines:exe_1", from: 1 });
     vi.runAllTimers();
-    sources[0]!.tell("log", { id: "exe_1", lines: [{ n: 1 }, { n: 2 }], total: 2 });
+    sources[0]!.tell("lines", { id: "exe_1", from: 1, texts: ["a", "b"], total: 2 });
     page.send({ kind: "watch", topic: "executions" });
     vi.runAllTimers();
     expect(sources[0]!.closed).toBe(true);
-    expect(sources[1]!.url).toBe("/api/stream?topics=executions,log:exe_1:3");
+    expect(sources[1]!.url).toBe("/api/stream?topics=executions,lines:exe_1:3");
   });
 
   it("tells each page only what it watches", () => {
@@ -66,7 +66,7 @@ describe("the stream's hub", () => {
     const list = join();
     const run = join();
     list.send({ kind: "watch", topic: "executions" });
-    run.send({ kind: "watch", topic: "log:exe_1" });
+    run.send({ kind: "watch", topic: "lines:exe_1" });
     vi.runAllTimers();
     sources[0]!.tell("counts", { running: 1 });
     expect(list.heard.filter((message) => message.kind === "event")).toHaveLength(1);
@@ -88,15 +88,15 @@ describe("the stream's hub", () => {
 
   it("gives the connection back while nobody looks, and goes on where it stood", () => {
     const { hub, sources, join } = setUp();
-    join().send({ kind: "watch", topic: "log:exe_1", from: 1 });
+    join().send({ kind: "watch", topic: "lines:exe_1", from: 1 });
     vi.runAllTimers();
-    sources[0]!.tell("log", { id: "exe_1", lines: [{ n: 1 }], total: 1 });
+    sources[0]!.tell("lines", { id: "exe_1", from: 1, texts: ["a"], total: 1 });
     hub.pause(true);
     vi.runAllTimers();
     expect(sources[0]!.closed).toBe(true);
     hub.pause(false);
     vi.runAllTimers();
-    expect(sources[1]!.url).toBe("/api/stream?topics=log:exe_1:2");
+    expect(sources[1]!.url).toBe("/api/stream?topics=lines:exe_1:2");
   });
 
   it("closes the stream when the last page goes", () => {

@@ -450,7 +450,9 @@ export interface paths {
         };
         /**
          * Stream
-         * @description Server-sent events: executions, execution:ID, log:ID[:FROM], events:ID[:AFTER]. Resumes by Last-Event-ID.
+         * @description Server-sent events: executions, execution:ID, log:ID[:FROM], lines:ID[:FROM], events:ID[:AFTER].
+         *
+         *     Resumes by Last-Event-ID.
          */
         get: operations["stream_api_stream_get"];
         put?: never;

@@ -27,7 +27,7 @@ export interface Port {
 const CLOSED = 2;
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
-const EVENTS = ["execution", "counts", "log", "log_gap", "log_end", "events"];
+const EVENTS = ["execution", "counts", "lines", "log_gap", "log_end", "events"];
 
 export class Hub {
   private readonly watched = new Map<Port, Set<string>>();
@@ -120,7 +120,7 @@ export class Hub {
 
   private pass(
     name: string,
-    data: { id?: string; lines?: { n: number }[]; items?: { seq: number }[]; to?: number },
+    data: { id?: string; from?: number; texts?: string[]; items?: { seq: number }[]; to?: number },
   ): void {
     if (name === "execution") {
       this.deliver("executions", name, data);
@@ -128,10 +128,9 @@ export class Hub {
       return;
     }
     if (name === "counts") return this.deliver("executions", name, data);
-    const topic = `${name === "events" ? "events" : "log"}:${data.id}`;
-    const line = data.lines?.at(-1);
+    const topic = `${name === "events" ? "events" : "lines"}:${data.id}`;
     const item = data.items?.at(-1);
-    if (line) this.positions.set(topic, line.n + 1);
+    if (data.texts) this.positions.set(topic, (data.from ?? 1) + data.texts.length);
     else if (item) this.positions.set(topic, item.seq);
     else if (name === "log_gap" && data.to !== undefined) this.positions.set(topic, data.to + 1);
     this.deliver(topic, name, data);

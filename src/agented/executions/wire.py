@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,3 +97,23 @@ def line_out(line: ShownLine) -> dict[str, Any]:
     if line.cut:
         shown |= {"truncated": True, "bytes": line.size}
     return shown
+
+
+def columns_out(lines: Sequence[ShownLine]) -> dict[str, Any]:
+    """Neighbouring lines in columns: their texts; how many in a row share a time; which are on stderr; which were cut,
+    and how many bytes these have."""
+    times: list[list[Any]] = []
+    last: datetime | None = None
+    for line in lines:
+        if line.at == last:
+            times[-1][0] += 1
+        else:
+            last = line.at
+            times.append([1, instant(last)])
+    return {
+        "from": lines[0].n,
+        "texts": [line.text for line in lines],
+        "times": times,
+        "stderr": [line.n for line in lines if line.stderr],
+        "cut": [[line.n, line.size] for line in lines if line.cut],
+    }

@@ -65,7 +65,7 @@ class Database:
             path = Path(self.url.database or "")
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._sqlite_engine(immediate=True, size=1)
-            self._reader = self._sqlite_engine(immediate=False, size=8)
+            self._reader = self._sqlite_engine(immediate=False, size=16)
         else:
             if self.url.drivername == "postgresql":
                 self.url = self.url.set(drivername="postgresql+psycopg")
@@ -76,14 +76,16 @@ class Database:
             self.url,
             poolclass=QueuePool,
             pool_size=size,
-            max_overflow=0 if immediate else 24,
+            max_overflow=0 if immediate else 16,
             connect_args={"check_same_thread": False, "timeout": 30},
         )
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:
             connection.isolation_level = None
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+            # The journal's mode is the file's and asks for a lock: the one writer sets it, readers find it.
+            mode = ("journal_mode=WAL",) if immediate else ()
+            for pragma in ("busy_timeout=30000", *mode, "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")

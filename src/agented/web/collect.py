@@ -68,7 +68,10 @@ def _live_router(live: Live) -> APIRouter:
         allowed: Annotated[Callable[[], bool], Depends(still_allowed)],
         last_event_id: Annotated[str | None, Header(max_length=4000)] = None,
     ) -> StreamingResponse:
-        """Server-sent events: executions, execution:ID, log:ID[:FROM], events:ID[:AFTER]. Resumes by Last-Event-ID."""
+        """Server-sent events: executions, execution:ID, log:ID[:FROM], lines:ID[:FROM], events:ID[:AFTER].
+
+        Resumes by Last-Event-ID.
+        """
         watches = live.watches(topics, last_event_id)
         return StreamingResponse(
             live.stream(watches, allowed), media_type="text/event-stream", headers={"x-accel-buffering": "no"}

@@ -21,7 +21,7 @@ from agented.executions import store
 from agented.executions.journal import Journal
 from agented.executions.model import TERMINAL, Execution
 from agented.executions.output import Kept
-from agented.executions.wire import execution_out, line_out
+from agented.executions.wire import columns_out, execution_out, line_out
 from agented.kit.bus import Bus
 from agented.kit.db import Database
 from agented.kit.errors import Invalid, NotFound
@@ -35,6 +35,9 @@ _BATCH_BYTES = 256 * 1024
 _LAG_LINES = 50_000
 _MAX_TOPICS = 32
 _EVENTS = 200
+_KEPT_BATCHES = 64
+_LOGS = ("log", "lines")
+"""A log's lines, one object each for programs, or in columns for pages: a tenth of the bytes and of the work."""
 
 
 @dataclass(slots=True)
@@ -46,6 +49,19 @@ class Watch:
     id: str = ""
     cursor: int = 0
     started: bool = True
+    ended: bool = False
+    behind: bool = False
+    """There is more already: the next batch need not be gathered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What there is to tell at one place of a log, the same for everyone who stands there. cursor: where they go on."""
+
+    name: str
+    data: bytes
+    cursor: int
+    behind: bool = False
     ended: bool = False
 
 
@@ -59,7 +75,8 @@ class Live:
     names: Callable[[list[str]], dict[str, str]]
     viewers: int = 0
     """Open streams."""
-    _encoded: OrderedDict[tuple[str, int], tuple[bytes, int]] = field(default_factory=OrderedDict)
+    _reading: dict[tuple[str, int], asyncio.Future[Batch | None]] = field(default_factory=dict)
+    _told: OrderedDict[tuple[str, int], Batch] = field(default_factory=OrderedDict)
 
     def watches(self, topics: str, last_event_id: str | None) -> list[Watch]:
         """Reads `topics` and where an earlier connection stood. Raises Invalid or NotFound. Call it from a thread."""
@@ -77,11 +94,11 @@ class Live:
             with self.db.read() as conn:
                 cursor = before.get(topic, store.last_rev(conn))
             return Watch(topic, kind, cursor=cursor, started=topic in before)
-        if kind not in ("execution", "log", "events") or not is_id(execution_id, "exe"):
+        if kind not in ("execution", "log", "lines", "events") or not is_id(execution_id, "exe"):
             raise Invalid(
                 f"There is no topic {name[:80]!r}.",
                 field="topics",
-                hint="Known: executions, execution:ID, log:ID[:FROM], events:ID[:AFTER].",
+                hint="Known: executions, execution:ID, log:ID[:FROM], lines:ID[:FROM], events:ID[:AFTER].",
             )
         with self.db.read() as conn:
             if store.find(conn, execution_id) is None:
@@ -93,7 +110,7 @@ class Live:
         return Watch(topic, kind, execution_id, self._first_cursor(kind, execution_id, start))
 
     def _first_cursor(self, kind: str, execution_id: str, start: str) -> int:
-        if kind == "log":
+        if kind in _LOGS:
             if start:
                 return max(1, int(start))
             with Kept(self.runs / execution_id) as kept:
@@ -118,6 +135,7 @@ class Live:
             while True:
                 sent = False
                 for watch in watches:
+                    watch.behind = False
                     for name, data in await self._news(watch):
                         sent = True
                         yield _message(name, data, watches)
@@ -128,8 +146,8 @@ class Live:
                         return
                 if sent:
                     said_at = now
-                    await asyncio.sleep(_GATHER_S)
-                    if any(watch.kind == "log" and not watch.ended for watch in watches):
+                    await asyncio.sleep(0 if any(watch.behind for watch in watches) else _GATHER_S)
+                    if any(watch.kind in _LOGS and not watch.ended for watch in watches):
                         # More may have come while this batch was gathered and sent; a bell rung meanwhile is kept.
                         continue
                 elif now - said_at >= _HEARTBEAT_S:
@@ -138,42 +156,54 @@ class Live:
                 await bell.wait(_CHECK_S)
 
     async def _news(self, watch: Watch) -> list[tuple[str, bytes]]:
-        if watch.kind == "log":
-            return [] if watch.ended else await asyncio.to_thread(self._log_news, watch)
+        if watch.kind in _LOGS:
+            return [] if watch.ended else await self._log_news(watch)
         if watch.kind == "events":
             return await asyncio.to_thread(self._event_news, watch)
         if watch.kind == "execution":
             return await asyncio.to_thread(self._execution_news, watch)
         return await asyncio.to_thread(self._list_news, watch)
 
-    def _log_news(self, watch: Watch) -> list[tuple[str, bytes]]:
-        cached = self._encoded.get((watch.id, watch.cursor))
-        if cached is not None:
-            data, watch.cursor = cached
-            return [("log", data)]
+    async def _log_news(self, watch: Watch) -> list[tuple[str, bytes]]:
+        place = watch.topic, watch.cursor
+        batch = self._told.get(place) or await self._read_once(watch, place)
+        if batch is None:
+            return []
+        watch.cursor, watch.behind, watch.ended = batch.cursor, batch.behind, batch.ended
+        return [(batch.name, batch.data)]
+
+    async def _read_once(self, watch: Watch, place: tuple[str, int]) -> Batch | None:
+        """One viewer reads; those who come to the same place meanwhile wait for what it finds."""
+        reading = self._reading.get(place)
+        if reading is None:
+            reading = asyncio.ensure_future(asyncio.to_thread(self._read_log, watch.kind, watch.id, watch.cursor))
+            self._reading[place] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(place, None))
+        batch = await asyncio.shield(reading)
+        if batch is not None and not batch.ended:
+            self._told[place] = batch
+            while len(self._told) > _KEPT_BATCHES:
+                self._told.popitem(last=False)
+        return batch
+
+    def _read_log(self, kind: str, execution_id: str, cursor: int) -> Batch | None:
         with self.db.read() as conn:
-            execution = store.find(conn, watch.id)
+            execution = store.find(conn, execution_id)
         over = execution is None or execution.state in TERMINAL
-        with Kept(self.runs / watch.id) as kept:
+        with Kept(self.runs / execution_id) as kept:
             total = kept.total()
-            if total - watch.cursor > _LAG_LINES:
+            if total - cursor > _LAG_LINES:
                 resume = total - 1000
-                gap = {"id": watch.id, "from": watch.cursor, "to": resume - 1, "total": total}
-                watch.cursor = resume
-                return [("log_gap", orjson.dumps(gap))]
-            lines = _within(kept.lines(watch.cursor, _BATCH_LINES, whole_only=not over))
+                gap = {"id": execution_id, "from": cursor, "to": resume - 1, "total": total}
+                return Batch("log_gap", orjson.dumps(gap), resume)
+            lines = _within(kept.lines(cursor, _BATCH_LINES, whole_only=not over))
         if lines:
-            first, watch.cursor = watch.cursor, lines[-1].n + 1
-            data = orjson.dumps({"id": watch.id, "lines": [line_out(line) for line in lines], "total": total})
-            # Only a whole batch is the same for everyone: the last one grows.
-            self._encoded[watch.id, first] = (data, watch.cursor)
-            while len(self._encoded) > 64:
-                self._encoded.popitem(last=False)
-            return [("log", data)]
+            after = lines[-1].n + 1
+            shown = columns_out(lines) if kind == "lines" else {"lines": [line_out(line) for line in lines]}
+            return Batch(kind, orjson.dumps({"id": execution_id, **shown, "total": total}), after, behind=after < total)
         if over:
-            watch.ended = True
-            return [("log_end", orjson.dumps({"id": watch.id, "total": total}))]
-        return []
+            return Batch("log_end", orjson.dumps({"id": execution_id, "total": total}), cursor, ended=True)
+        return None
 
     def _event_news(self, watch: Watch) -> list[tuple[str, bytes]]:
         with Journal(self.runs / watch.id) as journal:

@@ -1,4 +1,4 @@
-/** The filter field of the runs: `is:failed backend:claude words of the prompt`. The text is all of its state. */
+/** The filter field of the runs: `is:failed backend:rehearsal words of the prompt`. The text is all of its state. */
 import type { State } from "@/api/types";
 import { TABS } from "./states";
 

@@ -7,6 +7,31 @@ import type { Line } from "@/api/types";
 export const PAGE = 500;
 const HELD = 100;
 
+/** Neighbouring lines as the stream tells them, in columns. */
+export interface Told {
+  total: number;
+  from: number;
+  texts: string[];
+  /** So many lines in a row, and the time they share. */
+  times: [number, string][];
+  stderr: number[];
+  cut: [number, number][];
+}
+
+export function fromColumns(told: Told): Line[] {
+  const stderr = new Set(told.stderr);
+  const cut = new Map(told.cut);
+  const lines: Line[] = [];
+  for (const [count, t] of told.times)
+    for (let i = 0; i < count; i += 1) {
+      const n = told.from + lines.length;
+      const line: Line = { n, t, stream: stderr.has(n) ? "stderr" : "stdout", text: told.texts[lines.length] ?? "" };
+      const bytes = cut.get(n);
+      lines.push(bytes === undefined ? line : { ...line, truncated: true, bytes });
+    }
+  return lines;
+}
+
 interface Page {
   lines: Line[];
   total: number;
