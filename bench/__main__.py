@@ -1,4 +1,4 @@
-"""`make bench`: prints a table and writes bench/results/latest.json. Arguments name parts: keeper log server."""
+"""`make bench`: prints a table and writes bench/results/latest.json. Arguments name parts: keeper log server web."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import keeper, log, server
+from bench import keeper, log, server, web
 from bench.measure import table
 
-PARTS = {"keeper": keeper.rows, "log": log.rows, "server": server.rows}
+PARTS = {"keeper": keeper.rows, "log": log.rows, "server": server.rows, "web": web.rows}
 
 
 def main() -> None:

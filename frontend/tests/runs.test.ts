@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { JournalEvent, Line } from "@/api/types";
-import { toTurns } from "@/features/runs/conversation";
+import type { Line } from "@/api/types";
 import { fromColumns, Lines, PAGE } from "@/features/runs/log/lines";
 import { Layout } from "@/features/runs/log/layout";
 import { completions, parse, withValue } from "@/features/runs/filter";
@@ -151,29 +150,5 @@ describe("the filter field", () => {
     expect(completions("ba", {})).toEqual(["backend:"]);
     expect(completions("x is:f", { is: ["failed", "active"] })).toEqual(["is:failed"]);
     expect(completions("is:failed", { is: ["failed"] })).toEqual([]);
-  });
-});
-
-describe("a conversation", () => {
-  const event = (seq: number, type: string, rest: Record<string, unknown>): JournalEvent => ({
-    seq,
-    type,
-    attempt: 1,
-    at: "2026-01-01T00:00:00Z",
-    ...rest,
-  });
-
-  it("joins streamed words and puts results to their calls", () => {
-    const turns = toTurns([
-      event(1, "said", { text: "Hel", delta: true }),
-      event(2, "said", { text: "lo", delta: true }),
-      event(3, "tool_called", { call_id: "c", tool: "Write", arguments: { file_path: "a.txt" } }),
-      event(4, "tool_returned", { call_id: "c", ok: true, output: "done" }),
-    ]);
-    expect(turns.map((turn) => [turn.kind, turn.text.slice(0, 5), turn.output])).toEqual([
-      ["said", "Hello", undefined],
-      ["tool", '{\n  "', "done"],
-    ]);
-    expect(turns[1]!.brief).toBe("a.txt");
   });
 });

@@ -38,6 +38,8 @@ export interface Hunk {
 export interface ChangedFile {
   path: string;
   old_path: string | null;
+  old_mode: string;
+  new_mode: string;
   status: string;
   binary: boolean;
   additions: number;

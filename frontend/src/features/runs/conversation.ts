@@ -2,69 +2,144 @@
 import type { JournalEvent } from "@/api/types";
 import { visible } from "./log/text";
 
+export type Kind = "said" | "thinking" | "tool" | "note" | "bad" | "attempt";
+
 export interface Turn {
+  /** The number of its first event; for links. */
   key: number;
-  kind: "said" | "thinking" | "tool" | "note" | "bad";
+  at: string;
+  kind: Kind;
   text: string;
-  tool?: string;
-  brief?: string;
-  ok?: boolean;
-  output?: string;
+  tool?: Tool;
+  /** Tokens that were counted after it and before the next one. */
+  used?: { sent: number; received: number; cost: number };
+  /** Grows with each change: what was made of it may be kept until then. */
+  rev: number;
 }
 
-const BRIEF = ["command", "file_path", "path", "filePath", "pattern", "query", "url"];
+export interface Tool {
+  name: string;
+  kind: string;
+  arguments: Record<string, unknown>;
+  /** Undefined while it runs. */
+  ok?: boolean;
+  output: string;
+}
 
 function text(value: unknown): string {
   return typeof value === "string" ? visible(value) : "";
 }
 
-function describe(args: unknown): { brief: string; full: string } {
-  const values = (args ?? {}) as Record<string, unknown>;
-  const key = BRIEF.find((name) => typeof values[name] === "string");
-  return { brief: key ? text(values[key]).slice(0, 200) : "", full: visible(JSON.stringify(values, null, 2)) };
+function count(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) ? value : 0;
 }
 
-export function toTurns(events: readonly JournalEvent[]): Turn[] {
-  const turns: Turn[] = [];
-  const calls = new Map<string, Turn>();
-  let attempt = 0;
-  let growing: Turn | undefined;
-  for (const event of events) {
-    if (event.attempt !== attempt) {
-      if (attempt) turns.push({ key: -event.attempt, kind: "note", text: `Attempt ${event.attempt}` });
-      attempt = event.attempt;
-      growing = undefined;
+export class Talk {
+  readonly turns: Turn[] = [];
+  private readonly calls = new Map<string, Turn>();
+  private attempt = 0;
+  private growing: Turn | undefined;
+  seq = 0;
+
+  /** Takes the events that are new; gives whether there were any. */
+  add(events: readonly JournalEvent[]): boolean {
+    const before = this.seq;
+    for (const event of events) {
+      if (event.seq <= this.seq) continue;
+      this.seq = event.seq;
+      this.take(event);
     }
-    if (event.type === "said") {
-      const kind = event.thinking ? "thinking" : "said";
-      const said = text(event.text);
-      if (growing && event.delta && growing.kind === kind) growing.text += said;
-      else {
-        const turn: Turn = { key: event.seq, kind, text: said };
-        turns.push(turn);
-        growing = event.delta ? turn : undefined;
-      }
-      continue;
-    }
-    if (event.type === "tokens_used" || event.type === "limit_seen") continue;
-    growing = undefined;
-    if (event.type === "tool_called") {
-      const { brief, full } = describe(event.arguments);
-      const turn: Turn = { key: event.seq, kind: "tool", tool: text(event.tool), brief, text: full };
-      calls.set(`${attempt} ${String(event.call_id)}`, turn);
-      turns.push(turn);
-    } else if (event.type === "tool_returned") {
-      const call = calls.get(`${attempt} ${String(event.call_id)}`);
-      const output = text(event.output);
-      if (call) Object.assign(call, { ok: event.ok === true, output });
-      else turns.push({ key: event.seq, kind: event.ok ? "note" : "bad", text: output });
-    } else if (event.type === "needs_input")
-      turns.push({ key: event.seq, kind: "bad", text: `It asked: ${text(event.question)}` });
-    else if (event.type === "limit_reached")
-      turns.push({ key: event.seq, kind: "bad", text: text(event.detail) || "A limit was reached." });
-    else if (event.type === "stuck") turns.push({ key: event.seq, kind: "bad", text: text(event.detail) });
-    else if (event.type === "notice")
-      turns.push({ key: event.seq, kind: event.level === "error" ? "bad" : "note", text: text(event.text) });
+    return this.seq > before;
   }
-  return turns;
+
+  private take(event: JournalEvent): void {
+    if (event.attempt !== this.attempt) {
+      if (this.attempt) this.push(event, "attempt", `Attempt ${event.attempt}`, -event.attempt);
+      this.attempt = event.attempt;
+    }
+    if (event.type === "said") return this.said(event);
+    if (event.type === "tokens_used") return this.used(event);
+    if (event.type === "limit_seen" || event.type === "session_started") return;
+    this.growing = undefined;
+    if (event.type === "tool_called") this.called(event);
+    else if (event.type === "tool_returned") this.returned(event);
+    else if (event.type === "needs_input") this.push(event, "bad", `It asked: ${text(event.question)}`);
+    else if (event.type === "limit_reached") this.push(event, "bad", text(event.detail) || "A limit was reached.");
+    else if (event.type === "stuck") this.push(event, "bad", text(event.detail));
+    else if (event.type === "notice") this.push(event, event.level === "error" ? "bad" : "note", text(event.text));
+    else if (event.type === "concluded") this.concluded(event);
+  }
+
+  private push(event: JournalEvent, kind: Kind, said: string, key = event.seq): Turn {
+    const turn: Turn = { key, at: event.at, kind, text: said, rev: 0 };
+    this.turns.push(turn);
+    return turn;
+  }
+
+  private said(event: JournalEvent): void {
+    const kind = event.thinking ? "thinking" : "said";
+    if (this.growing && event.delta && this.growing.kind === kind) {
+      this.growing.text += text(event.text);
+      this.growing.rev += 1;
+      return;
+    }
+    const turn = this.push(event, kind, text(event.text));
+    this.growing = event.delta ? turn : undefined;
+  }
+
+  private called(event: JournalEvent): void {
+    const turn = this.push(event, "tool", "");
+    turn.tool = {
+      name: text(event.tool),
+      kind: text(event.kind) || "other",
+      arguments: (event.arguments ?? {}) as Record<string, unknown>,
+      output: "",
+    };
+    this.calls.set(`${this.attempt} ${String(event.call_id)}`, turn);
+  }
+
+  private returned(event: JournalEvent): void {
+    const call = this.calls.get(`${this.attempt} ${String(event.call_id)}`);
+    if (!call?.tool) {
+      this.push(event, event.ok ? "note" : "bad", text(event.output));
+      return;
+    }
+    call.tool.ok = event.ok === true;
+    // Colours of a terminal are kept: they are shown, or dropped, where it is drawn.
+    call.tool.output = typeof event.output === "string" ? event.output : "";
+    call.rev += 1;
+  }
+
+  private used(event: JournalEvent): void {
+    const last = this.turns.findLast((turn) => turn.kind !== "attempt");
+    if (!last) return;
+    const sent = count(event.input) + count(event.cache_read) + count(event.cache_write);
+    const used = (last.used ??= { sent: 0, received: 0, cost: 0 });
+    used.sent += sent;
+    used.received += count(event.output);
+    used.cost += Number(event.cost_usd ?? 0) || 0;
+    last.rev += 1;
+  }
+
+  private concluded(event: JournalEvent): void {
+    const summary = text(event.summary).trim();
+    const last = this.turns.findLast((turn) => turn.kind === "said")?.text.trim();
+    if (summary && summary !== last) this.push(event, event.ok ? "said" : "bad", summary);
+  }
+}
+
+export const ONLY = ["all", "messages", "tools", "errors"] as const;
+export type Only = (typeof ONLY)[number];
+
+export function fits(turn: Turn, only: Only, find: string): boolean {
+  const failed = turn.kind === "bad" || turn.tool?.ok === false;
+  if (only === "messages" && turn.kind !== "said" && turn.kind !== "attempt") return false;
+  if (only === "tools" && turn.kind !== "tool" && turn.kind !== "attempt") return false;
+  if (only === "errors" && !failed) return false;
+  return !find || textOf(turn).toLowerCase().includes(find.toLowerCase());
+}
+
+function textOf(turn: Turn): string {
+  const { tool } = turn;
+  return tool ? `${tool.name} ${JSON.stringify(tool.arguments)} ${tool.output}` : turn.text;
 }
