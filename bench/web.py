@@ -74,7 +74,7 @@ def rows() -> list[Row]:
             _permalink_row(page, served, repository),
             _conversation_row(page, served, repository),
             *_diff_rows(page, served, repository, floor),
-            *_load_rows(browser, served),
+            *_load_rows(page, served),
         ]
 
 
@@ -279,7 +279,7 @@ for n in range({FILES}):
     page.wait_for_timeout(1000)
     box = "[aria-label=Changes] .diff"
     page.evaluate(_WATCH)
-    page.evaluate(_SCROLL, [box, 400, 5])
+    page.evaluate(_SCROLL, [box, 200, 5])
     seen = page.evaluate(_SEEN)
     middle, fps, worst = statistics.median(opens), _fps(seen["frames"]), max(seen["tasks"], default=0.0)
     return [
@@ -293,7 +293,7 @@ for n in range({FILES}):
             middle <= 700,
         ),
         Row(
-            "the same diff scrolls",
+            "the same diff scrolls, 12,000 pixels a second",
             fps,
             "frames/s",
             "empty page",
@@ -305,7 +305,7 @@ for n in range({FILES}):
     ]
 
 
-def _load_rows(browser: Browser, served: Served) -> list[Row]:
+def _load_rows(signed_in: Page, served: Served) -> list[Row]:
     def zipped(path: Path) -> float:
         return len(gzip.compress(path.read_bytes(), 9)) / 1000
 
@@ -315,7 +315,8 @@ def _load_rows(browser: Browser, served: Served) -> list[Row]:
     largest = max(assets, key=zipped)
     entry, most = sum(zipped(path) for path in first), zipped(largest)
     paints, floors = [], []
-    state = _signed_in(browser, served).context.storage_state()
+    browser, state = signed_in.context.browser, signed_in.context.storage_state()
+    assert browser is not None
     for _ in range(3):
         page = browser.new_context(storage_state=state).new_page()
         cdp = _cdp(page)
@@ -329,9 +330,7 @@ def _load_rows(browser: Browser, served: Served) -> list[Row]:
     paint = statistics.median(paints)
     return [
         Row("first load", entry, "kB gzip", aim="<= 110", met=entry <= 110),
-        Row(
-            "largest other chunk", zipped(largest), "kB gzip", aim="<= 60", met=zipped(largest) <= 60, note=largest.name
-        ),
+        Row("largest other chunk", most, "kB gzip", aim="<= 60", met=most <= 60, note=largest.name),
         Row(
             "first content at 4x and 1.6 Mbit/s, 150 ms",
             paint,

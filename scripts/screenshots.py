@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.e2e.served import Served, wait_for  # noqa: E402
+from tests.e2e.served import Served, make_repository, wait_for  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 DEMO = [
@@ -22,6 +24,84 @@ DEMO = [
     "Fix the flaky login test\nsay The test needs a browser that is not there.\nexit 3",
     "Watch the migration\nlines 4000 30",
 ]
+
+
+TALK: list[dict[str, object]] = [
+    {
+        "type": "thinking",
+        "thinking": "It fails only sometimes, so it is probably about time. I look at it first.",
+    },
+    {"type": "text", "text": "I'll look at the **failing test**, then at what it waits for."},
+    {"type": "tool_use", "name": "Read", "input": {"file_path": "tests/test_login.py", "limit": 40}},
+    {"type": "tool_use", "name": "Grep", "input": {"pattern": "sleep\\(", "path": "tests"}},
+    {
+        "type": "tool_use",
+        "name": "Edit",
+        "input": {
+            "file_path": "tests/test_login.py",
+            "old_string": "time.sleep(2)\nassert page.title() == 'Home'",
+            "new_string": "wait_for(lambda: page.title() == 'Home')",
+        },
+    },
+    {"type": "tool_use", "name": "Bash", "input": {"command": "pytest -q tests/test_login.py"}},
+    {
+        "type": "text",
+        "text": "The test slept for two seconds and hoped. It now waits for what it wants to see:\n\n"
+        "1. `wait_for` gives up after 10 s\n2. the other 14 tests were not touched",
+    },
+]
+ANSWERS = [
+    "import time\n\ndef test_login(page): ...",
+    "tests/test_login.py:12: time.sleep(2)",
+    "ok",
+    "15 passed in 3.1s",
+]
+TEST = "def test_login(page):\n    page.open()\n"
+BEFORE = f"import time\n\n\n{TEST}    time.sleep(2)\n    assert page.title() == 'Home'\n"
+AFTER = f"from waiting import wait_for\n\n\n{TEST}    wait_for(lambda: page.title() == 'Home')\n"
+
+
+def talking_cli(folder: Path) -> Path:
+    """A program that says what a coding CLI would, and does it."""
+    session = "0b9d4c0e-5e0f-4a2e-9d52-6d1f5a3a7c10"
+    lines: list[dict[str, object]] = [
+        {"type": "system", "subtype": "init", "session_id": session, "model": "sonnet", "tools": []}
+    ]
+    answers = iter(ANSWERS)
+    for number, part in enumerate(TALK):
+        call = f"toolu_{number}"
+        content = {**part, "id": call} if part["type"] == "tool_use" else part
+        message = {"id": f"msg_{number}", "role": "assistant", "model": "sonnet", "content": [content]}
+        lines.append({"type": "assistant", "message": message, "session_id": session})
+        if part["type"] == "tool_use":
+            result = {"type": "tool_result", "tool_use_id": call, "content": next(answers), "is_error": False}
+            told = {"type": "user", "message": {"role": "user", "content": [result]}, "session_id": session}
+            lines.append(told)
+    usage = {"input_tokens": 2100, "output_tokens": 640, "cache_read_input_tokens": 18400}
+    end = {"type": "result", "subtype": "success", "is_error": False, "result": TALK[-1]["text"], "session_id": session}
+    lines.append({**end, "usage": usage, "total_cost_usd": 0.0412})
+    said = folder / "said"
+    said.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    (folder / "after").write_text(AFTER)
+    program = folder / "talking"
+    program.write_text(f"#!/bin/sh\ncp {folder}/after tests/test_login.py\ncat {said}\n")
+    program.chmod(0o755)
+    return program
+
+
+def add_talk(served: Served, folder: Path) -> str:
+    repository = make_repository(folder / "shop", served.env)
+    (repository / "tests").mkdir()
+    (repository / "tests" / "test_login.py").write_text(BEFORE)
+    for words in (["add", "."], ["-c", "user.name=T", "-c", "user.email=t@example.test", "commit", "-qm", "tests"]):
+        subprocess.run(["git", *words], cwd=repository, env=served.env, check=True)
+    served.run(
+        *("accounts", "add", "work", "--backend", "claude", "--home", str(folder / "work")),
+        *("--program", str(talking_cli(folder))),
+    )
+    run = served.submit(repository, "Make the login test reliable", "claude", account="work")
+    served.ended(run)
+    return run
 
 
 def seed(served: Served) -> dict[str, str]:
@@ -53,6 +133,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         served = Served(Path(folder)).start()
         try:
+            talk = add_talk(served, Path(folder))
             runs = seed(served)
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox"], env={"HOME": folder, "PATH": "/usr/bin:/bin"}
@@ -65,6 +146,8 @@ def main() -> None:
                 page.emulate_media(color_scheme=scheme)
                 shoot(page, f"{served.url}/runs", "runs", scheme)
                 shoot(page, f"{served.url}/runs/{runs['Watch the migration']}", "run", scheme)
+                shoot(page, f"{served.url}/runs/{talk}?view=conversation", "conversation", scheme)
+                shoot(page, f"{served.url}/runs/{talk}?view=changes", "changes", scheme)
             browser.close()
         finally:
             served.close()

@@ -46,7 +46,7 @@ describe("the rows of a diff", () => {
 
   it("put changed lines side by side", () => {
     const { rows } = flatten([file("a", change)], new Set(), true);
-    const lines = rows.flatMap((row) => (row.kind === "line" ? [[row.old?.text, row.now?.text]] : []));
+    const lines = rows.flatMap((row) => (row.kind === "line" ? [[row.old?.line.text, row.now?.line.text]] : []));
     expect(lines).toEqual([
       ["before", "before"],
       ["old one", "new one"],

@@ -5,9 +5,7 @@ import { visible } from "../log/text";
 /** One side of a line. `other`: the line on the other side that it was changed from or to. */
 export interface Side {
   n: number;
-  text: string;
-  kind: HunkLine["kind"];
-  unended: boolean;
+  line: HunkLine;
   other?: Side;
 }
 
@@ -34,7 +32,7 @@ export function flatten(files: readonly ChangedFile[], folded: ReadonlySet<strin
   const starts: number[] = [];
   let widest = 0;
   const see = (side: Side | undefined): void => {
-    if (side && side.text.length > widest) widest = side.text.length;
+    if (side && side.line.text.length > widest) widest = side.line.text.length;
   };
   files.forEach((file, index) => {
     starts.push(rows.length);
@@ -94,12 +92,7 @@ function pairs(lines: readonly HunkLine[], oldStart: number, newStart: number, s
     added = [];
   };
   for (const line of lines) {
-    const side = (n: number): Side => ({
-      n,
-      text: shown(line.text),
-      kind: line.kind,
-      unended: line.no_newline === true,
-    });
+    const side = (n: number): Side => ({ n, line });
     if (line.kind === "-") {
       if (added.length) flush();
       removed.push(side(old++));
@@ -113,7 +106,9 @@ function pairs(lines: readonly HunkLine[], oldStart: number, newStart: number, s
   return found;
 }
 
-function shown(text: string): string {
+/** A line's text as it is shown; made when it is on screen. */
+export function textOf(side: Side): string {
+  const { text } = side.line;
   if (text.length <= LONG) return visible(text);
   return `${visible(text.slice(0, LONG))} … ${(text.length - LONG).toLocaleString("en")} more`;
 }
