@@ -71,14 +71,29 @@ def talking_cli(folder: Path) -> Path:
     for number, part in enumerate(TALK):
         call = f"toolu_{number}"
         content = {**part, "id": call} if part["type"] == "tool_use" else part
-        message = {"id": f"msg_{number}", "role": "assistant", "model": "sonnet", "content": [content]}
+        message: dict[str, object] = {
+            "id": f"msg_{number}",
+            "role": "assistant",
+            "model": "sonnet",
+            "content": [content],
+        }
         lines.append({"type": "assistant", "message": message, "session_id": session})
         if part["type"] == "tool_use":
             result = {"type": "tool_result", "tool_use_id": call, "content": next(answers), "is_error": False}
-            told = {"type": "user", "message": {"role": "user", "content": [result]}, "session_id": session}
+            told: dict[str, object] = {
+                "type": "user",
+                "message": {"role": "user", "content": [result]},
+                "session_id": session,
+            }
             lines.append(told)
     usage = {"input_tokens": 2100, "output_tokens": 640, "cache_read_input_tokens": 18400}
-    end = {"type": "result", "subtype": "success", "is_error": False, "result": TALK[-1]["text"], "session_id": session}
+    end: dict[str, object] = {
+        "type": "result",
+        "subtype": "success",
+        "is_error": False,
+        "result": TALK[-1]["text"],
+        "session_id": session,
+    }
     lines.append({**end, "usage": usage, "total_cost_usd": 0.0412})
     said = folder / "said"
     said.write_text("\n".join(map(json.dumps, lines)) + "\n")

@@ -2,6 +2,17 @@
 const NAME = "log-match";
 const MOST = 2000;
 
+let styled = false;
+
+/** The rule is put in here: tools that shrink style sheets do not know this pseudo-element yet. */
+function style(): void {
+  if (styled) return;
+  styled = true;
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`::highlight(${NAME}) { background: var(--match); }`);
+  document.adoptedStyleSheets.push(sheet);
+}
+
 export function paintMatches(box: HTMLElement, text: string): void {
   if (typeof CSS === "undefined" || !("highlights" in CSS)) return;
   if (!text) {
@@ -21,5 +32,6 @@ export function paintMatches(box: HTMLElement, text: string): void {
       ranges.push(range);
     }
   }
+  style();
   CSS.highlights.set(NAME, new Highlight(...ranges));
 }
