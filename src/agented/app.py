@@ -20,6 +20,10 @@ from agented.accounts.lookout import Lookout
 from agented.accounts.model import Account
 from agented.backends.contract import Backend, Login
 from agented.backends.registry import Registry
+from agented.bots.deliveries import Deliveries
+from agented.bots.dispatch import Dispatch
+from agented.bots.model import read_spec
+from agented.bots.starting import Starting
 from agented.executions import store as execution_store
 from agented.executions.attempt import Limits
 from agented.executions.engine import Engine
@@ -45,6 +49,7 @@ from agented.web.auth import create_link, create_token
 from agented.web.collect import (
     AccountsApi,
     BackendsApi,
+    BotsApi,
     ExecutionsApi,
     HomeApi,
     Live,
@@ -214,9 +219,12 @@ class App:
             runs=self.runs,
             grace_s=settings.grace_s,
         )
+        self.starting = Starting(db=self.db, clock=self.clock, project=self.project_named, submit=self.requests.submit)
+        self.dispatch = Dispatch(db=self.db, bus=self.bus, clock=self.clock, starting=self.starting)
         self._stopping = threading.Event()
         self._opener: threading.Thread | None = None
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+        self._dispatcher = threading.Thread(target=self.dispatch.run, name="dispatcher", daemon=True)
 
     def _worker_ports(self) -> WorkerPorts:
         settings = self.settings
@@ -264,6 +272,30 @@ class App:
         except Invalid as error:
             raise Invalid(error.message, field="project", hint=error.hint) from error
 
+    def project_named(self, wanted: str) -> Project:
+        """A project as a bot names it: by its id, its name, or the path of a repository."""
+        if Path(wanted).is_absolute():
+            return add_by_path(self.db, self.git, wanted, self.clock)
+        with self.db.read() as conn:
+            known = [one for one in project_store.every(conn) if one.forgotten_at is None]
+        found = [one for one in known if wanted in (one.id, one.name)]
+        if len(found) == 1:
+            return found[0]
+        how_many = "There is no project" if not found else f"{len(found)} projects are"
+        hint = "Give its id." if found else "Add it first, or give the absolute path of a git repository."
+        raise Invalid(f"{how_many} called {wanted[:80]!r}.", field="projects", hint=hint)
+
+    def check_bot(self, source: Mapping[str, Any]) -> None:
+        """Raises Invalid for a bot that could never start: no such backend, account or project."""
+        spec = read_spec(source, {})
+        try:
+            self.shelf.registry.get(spec.backend)
+            self.accounts.check(spec.backend, spec.account)
+        except (NotFound, Invalid) as error:
+            raise Invalid(error.message, field=f"chain[0].{error.field or 'backend'}", hint=error.hint) from None
+        for name in spec.projects:
+            self.project_named(name)
+
     def project_names(self, ids: list[str]) -> dict[str, str]:
         with self.db.read() as conn:
             return project_store.names(conn, ids)
@@ -308,6 +340,7 @@ class App:
         self.workspaces.sweep(living)
         self.engine.start(self.worker.drive)
         self._housekeeper.start()
+        self._dispatcher.start()
 
     def open_soon(self, failed: Callable[[BaseException], None]) -> None:
         """`open` in a thread: people are answered meanwhile, what they ask for waits. `failed` hears of its failure."""
@@ -326,6 +359,9 @@ class App:
         if self._opener is not None:
             self._opener.join()
         self._stopping.set()
+        self.dispatch.stop()
+        if self._dispatcher.is_alive():
+            self._dispatcher.join()
         self.worker.leave()
         self.engine.stop()
         if self._housekeeper.is_alive():
@@ -344,6 +380,7 @@ class App:
                 self.engine.rest()
                 if rounds % _TRIM_EVERY == 0:
                     self.engine.drop_finished()
+                    self.dispatch.forget_old()
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
                 if not self._stopping.is_set():
@@ -485,6 +522,14 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             has_run=app.has_run,
         ),
         live=live,
+        bots=BotsApi(
+            db=app.db,
+            vault=shelf.vault,
+            clock=app.clock,
+            deliveries=Deliveries(db=app.db, vault=shelf.vault, bus=app.bus, clock=app.clock),
+            starting=app.starting,
+            check=app.check_bot,
+        ),
     )
     secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
     return build_app(

@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import agented.accounts.store
+import agented.bots.store
 import agented.executions.store
 import agented.projects.store
 import agented.web.store  # noqa: F401 - each registers its tables

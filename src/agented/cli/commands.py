@@ -217,3 +217,88 @@ def remove_account(name: str, data: Path | None) -> None:
     from agented.cli.access import remove_account as remove
 
     remove(_settings(data=data), name)
+
+
+@program.group()
+def bots() -> None:
+    """Bots: what runs, and when."""
+
+
+@bots.command("apply")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--plan", "plan_only", is_flag=True, help="Only tell what would change.")
+@_DATA
+@_JSON
+def apply_bots(files: tuple[Path, ...], plan_only: bool, data: Path | None, as_json: bool) -> None:
+    """Make bots be as the YAML documents of FILES say; `-` reads stdin. All are checked before one is touched."""
+    from agented.cli.bots import apply
+
+    apply(_settings(data=data), files, plan_only=plan_only, as_json=as_json)
+
+
+@bots.command("export")
+@click.argument("names", nargs=-1)
+@_DATA
+def export_bots(names: tuple[str, ...], data: Path | None) -> None:
+    """Print bots as YAML: those named, or all."""
+    from agented.cli.bots import export
+
+    export(_settings(data=data), names)
+
+
+@bots.command("list")
+@_DATA
+@_JSON
+def list_bots(data: Path | None, as_json: bool) -> None:
+    """List the bots and the addresses of their webhooks."""
+    from agented.cli.bots import show
+
+    show(_settings(data=data), as_json=as_json)
+
+
+@bots.command("run")
+@click.argument("name")
+@click.option("--input", "given", multiple=True, metavar="NAME=VALUE", help="What the prompt names as input.NAME.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be started.")
+@_DATA
+@_JSON
+def run_bot(name: str, given: tuple[str, ...], dry_run: bool, data: Path | None, as_json: bool) -> None:
+    """Start a bot by hand. Exit code 0 only when all it started succeeded."""
+    from agented.cli.bots import start
+
+    sys.exit(start(_settings(data=data), name, given, dry_run=dry_run, as_json=as_json))
+
+
+@program.group()
+def secrets() -> None:
+    """Secrets that bots name, such as those that sign webhooks."""
+
+
+@secrets.command("set")
+@click.argument("name")
+@_DATA
+def set_secret(name: str, data: Path | None) -> None:
+    """Keep a secret under NAME, encrypted. Its value is asked for, or read from stdin."""
+    from agented.cli.bots import set_secret as keep
+
+    value = click.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    keep(_settings(data=data), name, value)
+
+
+@secrets.command("list")
+@_DATA
+def list_secrets(data: Path | None) -> None:
+    """Names of the secrets; their values are never told again."""
+    from agented.cli.bots import list_secrets as show
+
+    show(_settings(data=data))
+
+
+@secrets.command("remove")
+@click.argument("name")
+@_DATA
+def remove_secret(name: str, data: Path | None) -> None:
+    """Forget a secret."""
+    from agented.cli.bots import remove_secret as forget
+
+    forget(_settings(data=data), name)

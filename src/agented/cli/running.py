@@ -24,14 +24,19 @@ def run_prompt(settings: Settings, wish: dict[str, Any], *, as_json: bool) -> in
     """Gives the exit code: 0 only for SUCCEEDED. Ctrl+C stops the execution, not only the command."""
     with reach(settings) as client:
         execution = client.post("/api/executions", {name: value for name, value in wish.items() if value is not None})
-        screen: Screen = JsonScreen() if as_json else PlainScreen(str(execution["id"]))
-        try:
-            watch(client, str(execution["id"]), screen)
-        except KeyboardInterrupt:
-            click.echo("Stopping…", err=True)
-            client.post(f"/api/executions/{execution['id']}/cancel", {"reason": "Stopped at the terminal."})
-        ended = client.get(f"/api/executions/{execution['id']}")
-        screen.end(ended)
+        return follow(client, str(execution["id"]), as_json=as_json)
+
+
+def follow(client: JsonClient, execution_id: str, *, as_json: bool) -> int:
+    """Shows an execution until its end; gives the exit code."""
+    screen: Screen = JsonScreen() if as_json else PlainScreen(execution_id)
+    try:
+        watch(client, execution_id, screen)
+    except KeyboardInterrupt:
+        click.echo("Stopping…", err=True)
+        client.post(f"/api/executions/{execution_id}/cancel", {"reason": "Stopped at the terminal."})
+    ended = client.get(f"/api/executions/{execution_id}")
+    screen.end(ended)
     if ended["state"] == "succeeded":
         return 0
     return 130 if ended["state"] == "cancelled" else 1

@@ -40,6 +40,9 @@ class JsonClient:
     def post(self, path: str, body: Any = None) -> Any:
         return self._answer("POST", path, json=body if body is not None else {})
 
+    def put(self, path: str, body: Any) -> Any:
+        return self._answer("PUT", path, json=body)
+
     def delete(self, path: str) -> None:
         self._answer("DELETE", path)
 

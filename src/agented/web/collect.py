@@ -13,6 +13,8 @@ from agented.accounts import api as accounts_api
 from agented.accounts.api import AccountsApi
 from agented.backends import api as backends_api
 from agented.backends.api import BackendsApi
+from agented.bots import api as bots_api
+from agented.bots.api import BotsApi
 from agented.executions import api as executions_api
 from agented.executions.api import ExecutionsApi
 from agented.kit.web import role, still_allowed
@@ -26,6 +28,7 @@ from agented.web.live import Live
 __all__ = [
     "AccountsApi",
     "BackendsApi",
+    "BotsApi",
     "ExecutionsApi",
     "HomeApi",
     "Live",
@@ -46,6 +49,7 @@ class Rooms:
     projects: ProjectsApi
     home: HomeApi
     live: Live
+    bots: BotsApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -55,6 +59,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         projects_api.build_router(rooms.projects),
         backends_api.build_router(rooms.backends),
         accounts_api.build_router(rooms.accounts),
+        *bots_api.build_routers(rooms.bots),
         _live_router(rooms.live),
     ]
 

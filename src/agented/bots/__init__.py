@@ -1,0 +1,1 @@
+"""What runs and when: bots, their triggers, and the deliveries that start them."""

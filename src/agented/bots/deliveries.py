@@ -1,0 +1,182 @@
+"""Deliveries come in: verified, stored, and only then answered. What they start is `dispatch`'s."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from agented.bots import store
+from agented.bots.model import Bot, WebhookTrigger
+from agented.bots.signatures import Answer, Incoming, challenge, check
+from agented.bots.store import Delivery
+from agented.kit.bus import Bus
+from agented.kit.clock import Clock
+from agented.kit.db import Database
+from agented.kit.errors import AgentedError, Invalid, NotFound
+from agented.kit.vault import Vault
+
+TOPIC = "deliveries"
+_DEEPEST = 60
+_KEPT_HEADERS = 100
+_LONGEST_HEADER = 2000
+_HIDDEN = ("authorization", "cookie", "proxy-authorization", "x-gitlab-token")
+_METHODS_WITHOUT_BODY = ("GET", "DELETE")
+
+
+class NotSigned(AgentedError):
+    """The delivery is not from who should send it."""
+
+    status = 401
+    code = "not_signed"
+
+
+class WrongType(AgentedError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """known: it came before under the same id, and is not handled again."""
+
+    id: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    db: Database
+    vault: Vault
+    bus: Bus
+    clock: Clock
+
+    def receive(self, key: str, incoming: Incoming) -> Answer | Accepted:
+        """Raises NotFound, NotSigned, WrongType and Invalid; a delivery that is returned is on the disk."""
+        with self.db.read() as conn:
+            owner = store.bot_of_address(conn, key)
+            trigger = None if owner is None else _trigger_of(owner)
+            secret = "" if trigger is None else self._secret(store.sealed_secret(conn, trigger.secret or ""), trigger)
+        if trigger is None:
+            raise NotFound("There is no webhook at this address.")
+        checked = check(trigger.style, secret, incoming, trigger.tolerance_s)
+        if not checked.good:
+            raise NotSigned(checked.why)
+        answer = challenge(trigger.style, secret, incoming)
+        if answer is not None:
+            return answer
+        read_payload(incoming)
+        return self._keep(key, incoming, checked.id)
+
+    def _secret(self, sealed: str | None, trigger: WebhookTrigger) -> str:
+        return "" if sealed is None else self.vault.open(sealed, f"secrets/{trigger.secret}")
+
+    def _keep(self, key: str, incoming: Incoming, external_id: str | None) -> Accepted:
+        delivery = Delivery(
+            id=store.new_delivery_id(),
+            address=key,
+            external_id=None if external_id is None else external_id[:200],
+            method=incoming.method,
+            query=dict(list(incoming.query.items())[:_KEPT_HEADERS]),
+            headers=_kept(incoming.headers),
+            body=incoming.body,
+            state="stored",
+            matches=[],
+            replay_of=None,
+            received_at=self.clock.now(),
+            handled_at=None,
+        )
+        return self.add(delivery)
+
+    def add(self, delivery: Delivery) -> Accepted:
+        with self.db.write() as conn:
+            before = store.add_delivery(conn, delivery)
+        if before is not None:
+            return Accepted(before, known=True)
+        self.bus.ring(TOPIC)
+        return Accepted(delivery.id, known=False)
+
+    def replay(self, delivery_id: str) -> Accepted:
+        """The same again, as a delivery of its own."""
+        with self.db.read() as conn:
+            first = store.find_delivery(conn, delivery_id)
+        if first is None:
+            raise NotFound(f"There is no delivery {delivery_id[:60]}.")
+        values = {name: getattr(first, name) for name in Delivery.__slots__}
+        values |= {"id": store.new_delivery_id(), "external_id": None, "replay_of": first.id}
+        values |= {"state": "stored", "matches": [], "received_at": self.clock.now(), "handled_at": None}
+        return self.add(Delivery(**values))
+
+
+def _trigger_of(owner: tuple[Bot, str]) -> WebhookTrigger | None:
+    bot, name = owner
+    return next((one for one in bot.spec.webhooks if one.name == name), None)
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    shown = list(headers.items())[:_KEPT_HEADERS]
+    return {name[:200]: "[secret]" if name in _HIDDEN else value[:_LONGEST_HEADER] for name, value in shown}
+
+
+def read_payload(incoming: Incoming | Delivery) -> Any:
+    """The body by its type: JSON, a form (GitHub's `payload` field is JSON again), or text.
+
+    Raises WrongType for what is none of these, Invalid for JSON that is none or too deep.
+    """
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not incoming.body:
+        return dict(incoming.query) if incoming.method in _METHODS_WITHOUT_BODY else {}
+    if kind.endswith(("/json", "+json")) or (not kind and incoming.body[:1] in b"{["):
+        return _json(incoming.body)
+    if kind == "application/x-www-form-urlencoded":
+        form = dict(parse_qsl(_text(incoming.body), keep_blank_values=True, max_num_fields=1000))
+        return _json(form["payload"].encode()) if form.keys() == {"payload"} else form
+    if kind.startswith("text/") or kind.endswith(("/xml", "+xml")):
+        return _text(incoming.body)
+    raise WrongType(f"A body of type {kind[:80] or 'unknown'!r} is not read.", hint="Send JSON, a form, text or XML.")
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+    except RecursionError:
+        raise Invalid("The JSON is nested too deep.", field="body") from None
+    except ValueError as error:
+        raise Invalid(f"The body is no JSON: {str(error)[:120]}.", field="body") from None
+    _check_depth(value)
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise Invalid(f"The JSON is nested deeper than {_DEEPEST} levels.", field="body")
+
+
+def facts_of(delivery: Delivery) -> dict[str, Any]:
+    """What templates and conditions see of a delivery."""
+    return {
+        "id": delivery.id,
+        "method": delivery.method,
+        "query": dict(delivery.query),
+        "headers": dict(delivery.headers),
+        "payload": read_payload(delivery),
+    }

@@ -1,0 +1,269 @@
+"""All SQL of bots: bots, their versions, the addresses of their triggers, deliveries, and what these started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from agented.bots.model import Bot, read_spec
+from agented.kit.db import UtcTime, metadata
+from agented.kit.ids import new_id
+
+bots = sa.Table(
+    "bots",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(80), nullable=False, unique=True),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("source", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+versions = sa.Table(
+    "bot_versions",
+    metadata,
+    sa.Column("bot_id", sa.String(40), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("source", sa.JSON, nullable=False),
+    sa.Column("saved_by", sa.String(120), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+
+addresses = sa.Table(
+    "bot_addresses",
+    metadata,
+    sa.Column("key", sa.String(60), primary_key=True),
+    sa.Column("bot_id", sa.String(40), nullable=False),
+    sa.Column("trigger", sa.String(80), nullable=False),
+    sa.UniqueConstraint("bot_id", "trigger"),
+)
+"""The address of a webhook trigger stays the same over versions: it stands in other people's settings."""
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("address", sa.String(60), nullable=False),
+    sa.Column("external_id", sa.String(200)),
+    sa.Column("method", sa.String(10), nullable=False),
+    sa.Column("query", sa.JSON, nullable=False),
+    sa.Column("headers", sa.JSON, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("matches", sa.JSON, nullable=False),
+    sa.Column("replay_of", sa.String(40)),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("handled_at", UtcTime),
+    sa.UniqueConstraint("address", "external_id"),
+)
+sa.Index("ix_deliveries_state_id", deliveries.c.state, deliveries.c.id)
+
+runs = sa.Table(
+    "bot_runs",
+    metadata,
+    sa.Column("execution_id", sa.String(40), primary_key=True),
+    sa.Column("bot_id", sa.String(40), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("delivery_id", sa.String(40)),
+)
+sa.Index("ix_bot_runs_bot_id_execution_id", runs.c.bot_id, runs.c.execution_id)
+sa.Index("ix_bot_runs_delivery_id", runs.c.delivery_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One event that came in. state: stored, handled or failed. matches: whether each trigger was met, and why."""
+
+    id: str
+    address: str
+    external_id: str | None
+    method: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    state: str
+    matches: list[dict[str, Any]]
+    replay_of: str | None
+    received_at: datetime
+    handled_at: datetime | None
+
+
+def add_bot(conn: sa.Connection, bot_id: str, name: str, enabled: bool, now: datetime) -> None:
+    row = {"id": bot_id, "name": name, "enabled": enabled, "version": 0, "source": {}}
+    conn.execute(bots.insert().values(**row, created_at=now, updated_at=now))
+
+
+def save(conn: sa.Connection, bot_id: str, source: Mapping[str, Any], *, enabled: bool, by: str, now: datetime) -> int:
+    """Stores a version more; gives its number."""
+    last = conn.execute(sa.select(bots.c.version).where(bots.c.id == bot_id)).scalar_one()
+    version = int(last) + 1
+    conn.execute(versions.insert().values(bot_id=bot_id, version=version, source=source, saved_by=by, created_at=now))
+    changed = {"source": source, "version": version, "enabled": enabled, "updated_at": now}
+    conn.execute(bots.update().where(bots.c.id == bot_id).values(**changed))
+    return version
+
+
+def set_enabled(conn: sa.Connection, bot_id: str, enabled: bool, now: datetime) -> None:
+    conn.execute(bots.update().where(bots.c.id == bot_id).values(enabled=enabled, updated_at=now))
+
+
+def remove_bot(conn: sa.Connection, bot_id: str) -> None:
+    """Its versions and deliveries stay: what ran is still explained."""
+    conn.execute(addresses.delete().where(addresses.c.bot_id == bot_id))
+    conn.execute(bots.delete().where(bots.c.id == bot_id))
+
+
+def keys_of(conn: sa.Connection, bot_id: str) -> dict[str, str]:
+    """The address of each webhook trigger, by its name."""
+    found = conn.execute(sa.select(addresses.c.trigger, addresses.c.key).where(addresses.c.bot_id == bot_id))
+    return {str(name): str(key) for name, key in found}
+
+
+def set_keys(conn: sa.Connection, bot_id: str, keys: Mapping[str, str]) -> None:
+    known = keys_of(conn, bot_id)
+    for name in known.keys() - keys.keys():
+        conn.execute(addresses.delete().where(addresses.c.bot_id == bot_id, addresses.c.trigger == name))
+    for name in keys.keys() - known.keys():
+        conn.execute(addresses.insert().values(bot_id=bot_id, trigger=name, key=keys[name]))
+
+
+def bot_of_address(conn: sa.Connection, key: str) -> tuple[Bot, str] | None:
+    """The bot that an address belongs to, and the trigger's name."""
+    row = conn.execute(addresses.select().where(addresses.c.key == key)).one_or_none()
+    bot = None if row is None else find_bot(conn, row.bot_id)
+    return None if bot is None or row is None else (bot, str(row.trigger))
+
+
+def find_bot(conn: sa.Connection, id_or_name: str) -> Bot | None:
+    wanted = sa.or_(bots.c.id == id_or_name, bots.c.name == id_or_name)
+    row = conn.execute(bots.select().where(wanted)).one_or_none()
+    return None if row is None else _bot(row, keys_of(conn, row.id))
+
+
+def every_bot(conn: sa.Connection) -> list[Bot]:
+    rows = conn.execute(bots.select().order_by(bots.c.name)).all()
+    return [_bot(row, keys_of(conn, row.id)) for row in rows]
+
+
+def versions_of(conn: sa.Connection, bot_id: str) -> list[sa.Row[Any]]:
+    """Newest first."""
+    query = versions.select().where(versions.c.bot_id == bot_id).order_by(versions.c.version.desc()).limit(200)
+    return list(conn.execute(query).all())
+
+
+def _bot(row: sa.Row[Any], keys: Mapping[str, str]) -> Bot:
+    return Bot(
+        id=row.id,
+        name=row.name,
+        enabled=row.enabled,
+        version=row.version,
+        spec=read_spec(row.source, keys),
+        source=row.source,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def put_secret(conn: sa.Connection, name: str, sealed: str, now: datetime) -> None:
+    conn.execute(secrets.delete().where(secrets.c.name == name))
+    conn.execute(secrets.insert().values(name=name, sealed=sealed, updated_at=now))
+
+
+def sealed_secret(conn: sa.Connection, name: str) -> str | None:
+    found = conn.execute(sa.select(secrets.c.sealed).where(secrets.c.name == name)).scalar()
+    return None if found is None else str(found)
+
+
+def secret_names(conn: sa.Connection) -> list[str]:
+    return [str(name) for name in conn.execute(sa.select(secrets.c.name).order_by(secrets.c.name)).scalars()]
+
+
+def remove_secret(conn: sa.Connection, name: str) -> bool:
+    return conn.execute(secrets.delete().where(secrets.c.name == name)).rowcount == 1
+
+
+def add_delivery(conn: sa.Connection, delivery: Delivery) -> str | None:
+    """Stores it; the id of the one that came before under the same external id, when there is one."""
+    if delivery.external_id is not None:
+        same = sa.and_(deliveries.c.address == delivery.address, deliveries.c.external_id == delivery.external_id)
+        before = conn.execute(sa.select(deliveries.c.id).where(same)).scalar()
+        if before is not None:
+            return str(before)
+    values = {name: getattr(delivery, name) for name in Delivery.__slots__}
+    conn.execute(deliveries.insert().values(**values))
+    return None
+
+
+def waiting_deliveries(conn: sa.Connection, limit: int) -> list[Delivery]:
+    """Those that nobody has handled yet, oldest first."""
+    query = deliveries.select().where(deliveries.c.state == "stored").order_by(deliveries.c.id).limit(limit)
+    return [_delivery(row) for row in conn.execute(query)]
+
+
+def handled(conn: sa.Connection, delivery_id: str, state: str, matches: list[dict[str, Any]], now: datetime) -> None:
+    changed = {"state": state, "matches": matches, "handled_at": now}
+    conn.execute(deliveries.update().where(deliveries.c.id == delivery_id).values(**changed))
+
+
+def find_delivery(conn: sa.Connection, delivery_id: str) -> Delivery | None:
+    row = conn.execute(deliveries.select().where(deliveries.c.id == delivery_id)).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def page_of_deliveries(
+    conn: sa.Connection, limit: int, before: str | None, address: str | None, state: str | None
+) -> list[Delivery]:
+    query = deliveries.select().order_by(deliveries.c.id.desc()).limit(limit)
+    for column, value in (("address", address), ("state", state)):
+        if value is not None:
+            query = query.where(deliveries.c[column] == value)
+    if before is not None:
+        query = query.where(deliveries.c.id < before)
+    return [_delivery(row) for row in conn.execute(query)]
+
+
+def forget_deliveries(conn: sa.Connection, before: datetime) -> int:
+    return conn.execute(deliveries.delete().where(deliveries.c.received_at < before)).rowcount
+
+
+def note_run(conn: sa.Connection, execution_id: str, bot: Bot, delivery_id: str | None) -> None:
+    if conn.execute(runs.select().where(runs.c.execution_id == execution_id)).first() is None:
+        row = {"execution_id": execution_id, "bot_id": bot.id, "version": bot.version, "delivery_id": delivery_id}
+        conn.execute(runs.insert().values(**row))
+
+
+def runs_of_delivery(conn: sa.Connection, delivery_id: str) -> list[str]:
+    query = sa.select(runs.c.execution_id).where(runs.c.delivery_id == delivery_id).order_by(runs.c.execution_id)
+    return [str(one) for one in conn.execute(query).scalars()]
+
+
+def runs_of_bot(conn: sa.Connection, bot_id: str, limit: int) -> list[tuple[str, int]]:
+    """(execution, version), newest first."""
+    query = runs.select().where(runs.c.bot_id == bot_id).order_by(runs.c.execution_id.desc()).limit(limit)
+    return [(row.execution_id, row.version) for row in conn.execute(query)]
+
+
+def _delivery(row: sa.Row[Any]) -> Delivery:
+    return Delivery(**{name: getattr(row, name) for name in Delivery.__slots__})
+
+
+def new_bot_id() -> str:
+    return new_id("bot")
+
+
+def new_delivery_id() -> str:
+    return new_id("dlv")
