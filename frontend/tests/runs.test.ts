@@ -3,7 +3,8 @@ import type { Line } from "@/api/types";
 import { fromColumns, Lines, PAGE } from "@/features/runs/log/lines";
 import { Layout } from "@/features/runs/log/layout";
 import { completions, parse, withValue } from "@/features/runs/filter";
-import { columns, toHtml, visible } from "@/features/runs/log/text";
+import { columns, toHtml } from "@/features/runs/log/text";
+import { visible } from "@/ui/visible";
 
 const line = (n: number, text = `line ${n}`): Line =>
   ({ n, t: "2026-01-01T00:00:00Z", stream: "stdout", text }) as Line;
@@ -148,6 +149,7 @@ describe("the filter field", () => {
 
   it("offers what the last word could become", () => {
     expect(completions("ba", {})).toEqual(["backend:"]);
+    expect(completions("b", {})).toEqual(["bot:", "backend:"]);
     expect(completions("x is:f", { is: ["failed", "active"] })).toEqual(["is:failed"]);
     expect(completions("is:failed", { is: ["failed"] })).toEqual([]);
   });

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from tests.e2e.served import Served
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 AXE = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -47,8 +48,15 @@ def sign_in(seen: Seen, served: Served) -> None:
 
 
 def violations(page: Page) -> list[str]:
+    """What axe finds on the page as it stands, in light and in dark."""
     page.evaluate(AXE.read_text())
-    answer = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{one['id']}: {json.dumps([node['html'][:160] for node in one['nodes'][:3]])}" for one in answer["violations"]
-    ]
+    found = []
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("(scheme) => document.documentElement.dataset.theme === scheme", arg=scheme)
+        answer = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        found += [
+            f"{scheme} {one['id']}: {json.dumps([node['html'][:160] for node in one['nodes'][:3]])}"
+            for one in answer["violations"]
+        ]
+    return found

@@ -76,16 +76,13 @@ def test_a_permalink_and_the_search_find_their_line(served: Served, repository: 
     assert seen.wrong == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_every_page_is_accessible(
-    served: Served, repository: Path, browser: Browser, scheme: str, width: int, tmp_path: Path
-) -> None:
+def test_every_page_is_accessible(served: Served, repository: Path, browser: Browser, width: int) -> None:
     run = served.submit(repository, "say **Hello**\nlines 100\nwrite a.txt one\nstderr careful")
     failed = served.submit(repository, "say I try\nexit 3")
     served.ended(run)
     served.ended(failed)
-    seen = open_page(browser, served, color_scheme=scheme, viewport={"width": width, "height": 800})
+    seen = open_page(browser, served, viewport={"width": width, "height": 800})
     page = seen.page
     page.goto(f"{served.url}/sign-in")
     found = {"/sign-in": violations(page)}

@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browsing import open_page, sign_in, violations
@@ -30,16 +29,13 @@ def replay(served: Served, name: str, backend: str, stdout: Path, stderr: Path |
     return name
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_recorded_runs_of_the_real_clis_are_readable(
-    served: Served, repository: Path, browser: Browser, scheme: str
-) -> None:
+def test_recorded_runs_of_the_real_clis_are_readable(served: Served, repository: Path, browser: Browser) -> None:
     runs = {}
     for recorded in ("claude/tool", "codex/sandbox_workspace_tool", "gemini/tool", "opencode/tool"):
         backend, folder = recorded.partition("/")[0], CAPTURES / recorded
         account = replay(served, f"recorded-{backend}", backend, folder / "stdout", folder / "stderr")
         runs[backend] = served.submit(repository, "do it", backend, account=account)
-    seen = open_page(browser, served, color_scheme=scheme)
+    seen = open_page(browser, served)
     page = seen.page
     sign_in(seen, served)
     for backend, run in runs.items():

@@ -933,6 +933,11 @@ export interface components {
             enabled: boolean;
             /** Id */
             id: string;
+            /**
+             * Inputs
+             * @description What the prompt asks for when it is started by hand.
+             */
+            inputs: string[];
             /** Name */
             name: string;
             /** Projects */
@@ -943,6 +948,11 @@ export interface components {
             version: number;
             /** Webhooks */
             webhooks: components["schemas"]["WebhookOut"][];
+            /**
+             * Yaml
+             * @description The same as text.
+             */
+            yaml: string;
         };
         /** CancelWish */
         CancelWish: {
@@ -1066,10 +1076,13 @@ export interface components {
             /** Trigger */
             trigger: string | null;
         };
-        /** Documents */
+        /**
+         * Documents
+         * @description Documents of kind Bot, or a text that holds them as YAML.
+         */
         Documents: {
             /** Documents */
-            documents: {
+            documents?: {
                 [key: string]: unknown;
             }[];
             /**
@@ -1078,6 +1091,8 @@ export interface components {
              * @default false
              */
             dry_run: boolean;
+            /** Yaml */
+            yaml?: string | null;
         };
         /** DryOut */
         DryOut: {
@@ -2582,6 +2597,7 @@ export interface operations {
                 project?: string | null;
                 account?: string | null;
                 reason?: string | null;
+                origin?: string | null;
                 q?: string | null;
             };
             header?: never;

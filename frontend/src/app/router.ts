@@ -1,6 +1,7 @@
 import { createRouter, createWebHistory } from "vue-router";
 import { ApiError, onSignedOut } from "@/api/client";
 import { readSession, session } from "@/api/session";
+import { routes as bots } from "@/features/bots";
 import { routes as home } from "@/features/home";
 import { routes as runs } from "@/features/runs";
 import { routes as signin } from "@/features/signin";
@@ -9,6 +10,7 @@ export const router = createRouter({
   history: createWebHistory(),
   routes: [
     ...home,
+    ...bots,
     ...runs,
     ...signin,
     ...(import.meta.env.DEV

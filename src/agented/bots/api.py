@@ -13,7 +13,9 @@ from starlette.concurrency import run_in_threadpool
 
 from agented.bots import saving, store
 from agented.bots.deliveries import Accepted, Deliveries, facts_of
+from agented.bots.files import read_yaml, write_yaml
 from agented.bots.model import Bot
+from agented.bots.prompts import names_of
 from agented.bots.signatures import Incoming, Style
 from agented.bots.starting import Starting
 from agented.bots.store import Delivery
@@ -57,6 +59,8 @@ class BotOut(BaseModel):
     projects: list[str]
     webhooks: list[WebhookOut]
     document: dict[str, Any] = Field(description="What `agented bots apply` takes.")
+    yaml: str = Field(description="The same as text.")
+    inputs: list[str] = Field(description="What the prompt asks for when it is started by hand.")
     created_at: str
     updated_at: str
 
@@ -68,7 +72,10 @@ class NewBot(BaseModel):
 
 
 class Documents(BaseModel):
-    documents: list[dict[str, Any]]
+    """Documents of kind Bot, or a text that holds them as YAML."""
+
+    documents: list[dict[str, Any]] = Field(default_factory=list)
+    yaml: str | None = Field(default=None, max_length=4 * 1024 * 1024)
     dry_run: bool = Field(default=False, description="Only tells what would be done.")
 
 
@@ -162,10 +169,11 @@ def _bots(ports: BotsApi) -> APIRouter:
 
     @router.post("/apply", openapi_extra=role("admin"))
     def apply(wish: Documents, caller: CallerNow) -> Page[PlannedOut]:
+        documents = wish.documents if wish.yaml is None else read_yaml(wish.yaml)
         if wish.dry_run:
-            planned = saving.plan(ports.db, wish.documents)
+            planned = saving.plan(ports.db, documents)
         else:
-            planned = saving.apply(ports.db, ports.clock, wish.documents, ports.check, caller.id)
+            planned = saving.apply(ports.db, ports.clock, documents, ports.check, caller.id)
         return Page(items=[PlannedOut(name=one.name, act=one.act, parts=list(one.parts)) for one in planned])
 
     @router.get("/{bot}", openapi_extra=role("viewer"))
@@ -392,6 +400,8 @@ def _bot_out(bot: Bot) -> BotOut:
             for one in bot.spec.webhooks
         ],
         document=saving.export(bot),
+        yaml=write_yaml([saving.export(bot)]),
+        inputs=sorted({name.removeprefix("input.") for name in names_of(bot.spec.prompt) if name.startswith("input.")}),
         created_at=_instant(bot.created_at),
         updated_at=_instant(bot.updated_at),
     )

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from agented.bots.files import read_yaml, write_yaml
 from agented.cli.finding import running_url
 from agented.cli.reaching import reach
 from agented.cli.running import follow
 from agented.kit.errors import Invalid
 from agented.settings import Settings
-
-_MOST_BYTES = 4 * 1024 * 1024
 
 
 def apply(settings: Settings, files: Sequence[Path], *, plan_only: bool, as_json: bool) -> None:
@@ -40,12 +38,7 @@ def _read(file: Path) -> list[Any]:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{file} cannot be read: {error}", field="files") from None
-    if len(text) > _MOST_BYTES:
-        raise Invalid(f"{file} is larger than 4 MiB.", field="files")
-    try:
-        return [document for document in yaml.safe_load_all(text) if document is not None]
-    except (yaml.YAMLError, RecursionError) as error:
-        raise Invalid(f"{file} is no YAML: {error}", field="files") from None
+    return read_yaml(text, str(file))
 
 
 def export(settings: Settings, names: Sequence[str]) -> None:
@@ -55,18 +48,7 @@ def export(settings: Settings, names: Sequence[str]) -> None:
     if unknown:
         raise Invalid(f"There is no bot {sorted(unknown)[0]!r}.", field="names")
     documents = [one["document"] for one in found if not names or one["name"] in names]
-    yaml.dump_all(documents, sys.stdout, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as people write them."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
+    click.echo(write_yaml(documents), nl=False)
 
 
 def show(settings: Settings, *, as_json: bool) -> None:

@@ -212,6 +212,7 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
         project: str | None = None,
         account: str | None = None,
         reason: str | None = None,
+        origin: str | None = None,
         q: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, Any]:
         states = _states(state)
@@ -226,6 +227,7 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
                 project_id=project,
                 account_name=account,
                 reason=reason,
+                origin=origin,
                 text=q,
             )
         items, more = found[:limit], len(found) > limit

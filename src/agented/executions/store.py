@@ -258,10 +258,12 @@ def page(
     project_id: str | None = None,
     account_name: str | None = None,
     reason: str | None = None,
+    origin: str | None = None,
     text: str | None = None,
 ) -> list[Execution]:
     """Newest first, without prompts; `before` is the last id of the page before."""
-    equal = {"backend": backend, "project_id": project_id, "account_name": account_name, "reason": reason}
+    equal = {"backend": backend, "project_id": project_id, "origin": origin}
+    equal |= {"account_name": account_name, "reason": reason}
     # Several states are read as one short page each: an index gives each in order, a filter over history would not.
     groups: list[Collection[str]] = [[state] for state in states] if states else [()]
     found: list[Execution] = []

@@ -1,6 +1,6 @@
 /** Turns a run's journal into what people read: what was said, thought, called and returned. */
 import type { JournalEvent } from "@/api/types";
-import { visible } from "./log/text";
+import { visible } from "@/ui/visible";
 
 export type Kind = "said" | "thinking" | "tool" | "note" | "bad" | "attempt";
 

@@ -2,7 +2,7 @@
 import type { State } from "@/api/types";
 import { TABS } from "./states";
 
-export const KEYS = ["is", "backend", "project", "account", "reason"] as const;
+export const KEYS = ["is", "bot", "backend", "project", "account", "reason"] as const;
 export type Key = (typeof KEYS)[number];
 
 export interface Filter {

@@ -1,6 +1,6 @@
 /** A diff as one flat list of rows of one height: what a scroller can show any part of without laying out the rest. */
 import type { ChangedFile, HunkLine } from "@/api/types";
-import { visible } from "../log/text";
+import { visible } from "@/ui/visible";
 
 /** One side of a line. `other`: the line on the other side that it was changed from or to. */
 export interface Side {

@@ -1,0 +1,13 @@
+import type { RouteRecordRaw } from "vue-router";
+
+export const routes: RouteRecordRaw[] = [
+  { path: "/bots", name: "bots", meta: { title: "Bots" }, component: () => import("./pages/BotsPage.vue") },
+  { path: "/bots/new", name: "new-bot", meta: { title: "New bot" }, component: () => import("./pages/BotPage.vue") },
+  { path: "/bots/:name", name: "bot", meta: { title: "Bot" }, component: () => import("./pages/BotPage.vue") },
+  {
+    path: "/deliveries",
+    name: "deliveries",
+    meta: { title: "Deliveries" },
+    component: () => import("./pages/DeliveriesPage.vue"),
+  },
+];
