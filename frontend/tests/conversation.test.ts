@@ -24,6 +24,17 @@ describe("a conversation", () => {
     ]);
   });
 
+  it("joins a piece to a first one that was none itself, and not to another kind", () => {
+    const talk = new Talk();
+    talk.add([
+      event(1, "said", { text: "Hel" }),
+      event(2, "said", { text: "lo", delta: true }),
+      event(3, "said", { text: "hm", delta: true, thinking: true }),
+      event(4, "said", { text: "Next" }),
+    ]);
+    expect(talk.turns.map((turn) => turn.text)).toEqual(["Hello", "hm", "Next"]);
+  });
+
   it("takes each event once", () => {
     const talk = new Talk();
     expect(talk.add([event(1, "said", { text: "a" })])).toBe(true);

@@ -17,6 +17,11 @@ describe("a line's text", () => {
     expect(html).not.toContain("<img");
   });
 
+  it("needs no inline style for any colour", () => {
+    expect(toHtml("\u001B[38;2;255;0;0mred\u001B[0m \u001B[48;5;196mback\u001B[0m")).not.toContain("style=");
+    expect(toHtml('a style="color:red" b')).toContain("style=&quot;color:red&quot;");
+  });
+
   it("makes no link of a terminal's link sequence", () => {
     const html = toHtml("\u001B]8;;https://evil.example\u0007click\u001B]8;;\u0007");
     expect(html).not.toContain("<a");

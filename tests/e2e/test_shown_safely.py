@@ -57,7 +57,7 @@ LINKS = (
 )
 UNSEEN = "user\u202egnp.exe\u202c zero\u200bwidth \u2066isolate\u2069"
 MARKDOWN = f"# Title {EVIL}\n\n{LINKS}\n\n```html\n{EVIL}\n```\n\n{UNSEEN}\n\n| a |\n|---|\n| {EVIL} |"
-TERMINAL = "\x1b]0;stolen title\x07\x1b]8;;https://evil.example\x07click\x1b]8;;\x07\x1b[2J\x1b[31mred\x1b[0m"
+TERMINAL = "\x1b]0;stolen title\x07\x1b]8;;https://evil.example\x07click\x1b]8;;\x07\x1b[2J\x1b[31mred\x1b[0m\x1b[38;2;9;9;9mx\x1b[0m"
 
 
 def hostile_output(recorded: Path, to: Path) -> Path:

@@ -83,8 +83,8 @@ export class Talk {
       this.growing.rev += 1;
       return;
     }
-    const turn = this.push(event, kind, text(event.text));
-    this.growing = event.delta ? turn : undefined;
+    // A later piece says that it goes on with this one, whether or not this one was a piece itself.
+    this.growing = this.push(event, kind, text(event.text));
   }
 
   private called(event: JournalEvent): void {

@@ -26,7 +26,9 @@ export function toHtml(text: string, most = LONG): string {
   ansi.use_classes = true;
   ansi.escape_html = true;
   ansi.url_allowlist = {};
-  return ansi.ansi_to_html(visible(cut(text, most).replace(OSC, "")));
+  // Colours without a class come as inline styles, which the content security policy does not allow. What the CLI
+  // printed cannot look like one: its quotes are escaped.
+  return ansi.ansi_to_html(visible(cut(text, most).replace(OSC, ""))).replaceAll(/ style="[^"]*"/g, "");
 }
 
 /** Its text without colours, as it is copied. */
