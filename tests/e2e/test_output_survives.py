@@ -93,6 +93,7 @@ def test_a_full_project_lets_the_next_ones_wait_and_go_on(tmp_path: Path) -> Non
         served.start()
         repository = make_repository(tmp_path / "repository", served.env)
         first = served.submit(repository, "sleep 300")
+        wait_for(lambda: served.execution(first)["state"] == "running", what="the first to run")
         second = served.submit(repository, "say second")
         waiting = wait_for(
             lambda: (now := served.execution(second))["state"] == "waiting" and now, what="the second to wait"
