@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import re2
-
 from agented.kit.errors import Invalid
 
 _DEEPEST = 12
@@ -109,6 +107,8 @@ def _check_leaf(condition: Mapping[str, Any], field: str) -> None:
 
 def compile_pattern(pattern: str, field: str) -> Any:
     """In time that grows with the text alone (RE2), whatever the pattern. Raises Invalid."""
+    import re2  # a server without such a condition need not load it
+
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20

@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 TOLERANCE_S = 300
 _LONGEST_CHALLENGE = 1024
 
@@ -175,6 +172,9 @@ def _dropbox(secret: str, incoming: Incoming, _: int) -> Checked:
 
 
 def _discord(secret: str, incoming: Incoming, tolerance_s: int) -> Checked:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     stamp = incoming.headers.get("x-signature-timestamp", "")
     message = stamp.encode("utf-8", "surrogateescape") + incoming.body
     try:
