@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,23 @@ from agented.accounts.lookout import Lookout
 from agented.accounts.model import Account
 from agented.backends.contract import Backend, Login
 from agented.backends.registry import Registry
+from agented.bots import store as bot_store
 from agented.bots.deliveries import Deliveries
 from agented.bots.dispatch import Dispatch
-from agented.bots.model import read_spec
+from agented.bots.endings import Endings
+from agented.bots.gallery import Gallery
+from agented.bots.model import Bot, read_spec
+from agented.bots.reports import Reports
+from agented.bots.results import Results
+from agented.bots.schedule import Schedules
 from agented.bots.starting import Starting
+from agented.bots.store import BotRun
+from agented.bots.watching import MissedDeliveries
 from agented.executions import store as execution_store
 from agented.executions.attempt import Limits
 from agented.executions.engine import Engine
 from agented.executions.model import Execution
-from agented.executions.requests import Requests
+from agented.executions.requests import TIMERS, Requests
 from agented.executions.worker import Worker, WorkerPorts
 from agented.kit.bus import Bus
 from agented.kit.clock import SystemClock
@@ -40,9 +49,11 @@ from agented.kit.process import run
 from agented.kit.vault import Vault, derive, load_key
 from agented.migrations.upgrade import upgrade
 from agented.projects import store as project_store
-from agented.projects.add import add_by_path
+from agented.projects.add import add_by_path, add_sample
 from agented.projects.git import Git
+from agented.projects.github import GitHub
 from agented.projects.model import Project, Workspace
+from agented.projects.repositories import Repositories
 from agented.projects.workspaces import Workspaces
 from agented.settings import Settings
 from agented.web.auth import create_link, create_token
@@ -62,6 +73,7 @@ from agented.web.docs import describe
 from agented.web.server import Door, build_app
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     import uvicorn
     from fastapi import FastAPI
     from prometheus_client import CollectorRegistry
@@ -75,6 +87,10 @@ log = logging.getLogger(__name__)
 VERSION = package_version("agented")
 _HOUSEKEEPING_S = 20.0
 _TRIM_EVERY = 30
+_LONGEST_TIMER_S = 15.0
+_FIRST_SWEEP_S = 2.0
+_SWEEP_S = 3600.0
+_LOOP_END_S = 20.0
 
 
 def prepare_folder(settings: Settings) -> None:
@@ -203,13 +219,36 @@ class App:
             raise
         shelf = self.shelf
         self.db, self.clock, self.bus = shelf.db, shelf.clock, Bus()
+        self.url = f"http://{settings.host}:{settings.port}"
         self.runs = settings.data / "runs"
         self.env = child_base(settings)
         self.accounts = _Accounts(shelf, settings.home, Keychain(self.env))
         self.lookout = look_around(shelf)
-        self.git = Git(self.env)
-        self.workspaces = Workspaces(self.db, self.git, settings.data, self.clock, lambda: settings.project_limit)
+        github_env = {**self.env, **settings.github_env}
+        self.github = GitHub(github_env)
+        self.git = Git(github_env, helper=self.github.helper)
+        self.workspaces = Workspaces(
+            self.db,
+            self.git,
+            settings.data,
+            self.clock,
+            lambda: settings.project_limit,
+            [name for backend in shelf.registry.all() for name in backend.config_names],
+        )
         self.engine = Engine(self.db, host_limit=settings.host_limit)
+        self.reports = Reports(settings.data / "reports")
+        self.results = Results(
+            db=self.db,
+            clock=self.clock,
+            git=self.git,
+            github=self.github,
+            workspaces=self.workspaces,
+            project=self._find_project,
+            runs=self.runs,
+            reports=self.reports,
+            link=self.link_of,
+            bot_of=self.bot_of,
+        )
         self.worker = Worker(self._worker_ports())
         self.requests = Requests(
             db=self.db,
@@ -218,13 +257,59 @@ class App:
             engine=self.engine,
             runs=self.runs,
             grace_s=settings.grace_s,
+            on_retry=_note_retry,
         )
         self.starting = Starting(db=self.db, clock=self.clock, project=self.project_named, submit=self.requests.submit)
-        self.dispatch = Dispatch(db=self.db, bus=self.bus, clock=self.clock, starting=self.starting)
+        self.repositories = Repositories(
+            db=self.db, git=self.git, github=self.github, folder=settings.data, clock=self.clock
+        )
+        self.dispatch = Dispatch(
+            db=self.db,
+            bus=self.bus,
+            clock=self.clock,
+            starting=self.starting,
+            repositories=self.repositories,
+            pace_s=lambda: settings.repository_pace_s,
+        )
+        self.schedules = Schedules(db=self.db, bus=self.bus, clock=self.clock, starting=self.starting)
+        self.endings = Endings(
+            db=self.db,
+            bus=self.bus,
+            clock=self.clock,
+            starting=self.starting,
+            github=self.github,
+            link=self.link_of,
+            bot_of=self.bot_of,
+            words_of=self.results.words_of,
+            publish=_publish_nothing,
+        )
+        self.deliveries = Deliveries(
+            db=self.db,
+            vault=shelf.vault,
+            bus=self.bus,
+            clock=self.clock,
+            github_secret=settings.github_webhook_secret,
+        )
+        self.missed = MissedDeliveries(
+            db=self.db,
+            clock=self.clock,
+            github=self.github,
+            deliveries=self.deliveries,
+            remotes=self.repositories.remotes,
+        )
         self._stopping = threading.Event()
         self._opener: threading.Thread | None = None
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
-        self._dispatcher = threading.Thread(target=self.dispatch.run, name="dispatcher", daemon=True)
+        self._loops = [
+            threading.Thread(target=loop, name=name, daemon=True)
+            for name, loop in (
+                ("dispatcher", self.dispatch.run),
+                ("scheduler", self.schedules.run),
+                ("endings", self.endings.run),
+                ("timers", self._keep_time),
+                ("sweeper", self._fetch_missed),
+            )
+        ]
 
     def _worker_ports(self) -> WorkerPorts:
         settings = self.settings
@@ -248,7 +333,25 @@ class App:
             ),
             host_limit=lambda: settings.host_limit,
             account_limit=lambda: settings.account_limit,
+            results=self.results,
+            # The person's own logins at git hosts are out of reach of what outsiders wrote.
+            outsider_env={
+                "SSH_AUTH_SOCK": None,
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_TERMINAL_PROMPT": "0",
+                "GH_CONFIG_DIR": os.devnull,
+            },
         )
+
+    def link_of(self, execution_id: str) -> str:
+        """Where people see a run."""
+        return f"{(self.settings.public_url or self.url).rstrip('/')}/runs/{execution_id}"
+
+    def bot_of(self, run: BotRun) -> Bot | None:
+        """The bot as it was when it ran; None when it was removed."""
+        with self.db.read() as conn:
+            return bot_store.find_version(conn, run.bot_id, run.version)
 
     def _find_project(self, project_id: str) -> Project | None:
         with self.db.read() as conn:
@@ -288,13 +391,18 @@ class App:
     def check_bot(self, source: Mapping[str, Any]) -> None:
         """Raises Invalid for a bot that could never start: no such backend, account or project."""
         spec = read_spec(source, {})
-        try:
-            self.shelf.registry.get(spec.backend)
-            self.accounts.check(spec.backend, spec.account)
-        except (NotFound, Invalid) as error:
-            raise Invalid(error.message, field=f"chain[0].{error.field or 'backend'}", hint=error.hint) from None
+        for number, step in enumerate(spec.chain):
+            try:
+                self.shelf.registry.get(step.backend)
+                self.accounts.check(step.backend, step.account)
+            except (NotFound, Invalid) as error:
+                field = f"chain[{number}].{error.field or 'backend'}"
+                raise Invalid(error.message, field=field, hint=error.hint) from None
         for name in spec.projects:
             self.project_named(name)
+
+    def sample(self) -> Project:
+        return add_sample(self.db, self.git, self.settings.data, self.clock)
 
     def project_names(self, ids: list[str]) -> dict[str, str]:
         with self.db.read() as conn:
@@ -340,7 +448,8 @@ class App:
         self.workspaces.sweep(living)
         self.engine.start(self.worker.drive)
         self._housekeeper.start()
-        self._dispatcher.start()
+        for loop in self._loops:
+            loop.start()
 
     def open_soon(self, failed: Callable[[BaseException], None]) -> None:
         """`open` in a thread: people are answered meanwhile, what they ask for waits. `failed` hears of its failure."""
@@ -359,15 +468,47 @@ class App:
         if self._opener is not None:
             self._opener.join()
         self._stopping.set()
-        self.dispatch.stop()
-        if self._dispatcher.is_alive():
-            self._dispatcher.join()
+        for part in (self.dispatch, self.schedules, self.endings):
+            part.stop()
+        self.bus.ring(TIMERS)
         self.worker.leave()
+        for loop in self._loops:
+            if loop.is_alive():
+                loop.join(_LOOP_END_S)
         self.engine.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         self.shelf.close()
         self._lock.close()
+
+    def _keep_time(self) -> None:
+        """Wakes who waited for a time, when it has come."""
+        while not self._stopping.is_set():
+            heard = self.bus.count(TIMERS)
+            wait_s = _LONGEST_TIMER_S
+            try:
+                following = self.worker.wake_due()
+                if following is not None:
+                    wait_s = min(wait_s, max(0.02, (following - self.clock.now()).total_seconds()))
+            except Exception:
+                # The scheduled loop is one of the four doors where every fault is caught.
+                if not self._stopping.is_set():
+                    log.exception("who waits for a time could not be woken")
+            self.bus.wait(TIMERS, heard, wait_s)
+
+    def _fetch_missed(self) -> None:
+        """At the start, and each hour: deliveries of GitHub that came while no server listened."""
+        wait_s = _FIRST_SWEEP_S
+        while not self._stopping.wait(wait_s):
+            try:
+                fetched = self.missed.sweep()
+                if fetched:
+                    log.info("fetched %s missed deliveries of GitHub", fetched)
+            except Exception:
+                # The scheduled loop is one of the four doors where every fault is caught.
+                if not self._stopping.is_set():
+                    log.exception("missed deliveries could not be looked for")
+            wait_s = _SWEEP_S
 
     def _keep_house(self) -> None:
         """At the start and now and then: leftovers swept, the forgotten put back, who may go on woken."""
@@ -415,7 +556,7 @@ class Server:
             app = self._app = App(self._settings)
             try:
                 host, port = listener.getsockname()[:2]
-                self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+                self.url = app.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
                 config = uvicorn.Config(
                     build_http(app, self._lifespan),
                     log_config=None,
@@ -526,7 +667,14 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             db=app.db,
             vault=shelf.vault,
             clock=app.clock,
-            deliveries=Deliveries(db=app.db, vault=shelf.vault, bus=app.bus, clock=app.clock),
+            bus=app.bus,
+            deliveries=app.deliveries,
+            reports=app.reports,
+            gallery=Gallery(),
+            submit=app.requests.submit,
+            repositories=app.repositories,
+            command=app.worker.describe,
+            sample=app.sample,
             starting=app.starting,
             check=app.check_bot,
         ),
@@ -552,6 +700,17 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             lifespan=lifespan,
         )
     )
+
+
+def _publish_nothing(conn: sa.Connection, topic: str, told: Mapping[str, Any]) -> None:
+    """Nobody outside is told yet."""
+
+
+def _note_retry(conn: sa.Connection, before: Execution, again: Execution) -> None:
+    """A bot's run that is tried again is still the bot's: its result goes where it was meant to."""
+    run = bot_store.find_run(conn, before.id)
+    if run is not None:
+        bot_store.note_run(conn, replace(run, execution_id=again.id, outcome=None))
 
 
 def measurements(app: App, live: Live) -> CollectorRegistry:

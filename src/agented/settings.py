@@ -41,6 +41,16 @@ _CHILD_VARIABLES = (
 )
 
 
+_GITHUB_VARIABLES = (
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    "GH_CONFIG_DIR",
+    "XDG_CONFIG_HOME",
+)
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AGENTED_", frozen=True, extra="forbid", populate_by_name=True)
 
@@ -77,11 +87,33 @@ class Settings(BaseSettings):
     silence_s: float = Field(default=1800, gt=0, description="Seconds without a byte of output that stop a run.")
     output_limit_mb: int = Field(default=4096, ge=1, description="Megabytes of output that stop a run.")
     grace_s: float = Field(default=5, ge=0, description="Seconds between asking a run to end and killing it.")
+    github_webhook_secret: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "AGENTED_GITHUB_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET", "github_webhook_secret"
+        ),
+        description="What GitHub signs its webhooks with; without it, and without a trigger's own, they are refused.",
+    )
+    repository_pace_s: float = Field(
+        default=60,
+        ge=0,
+        description="Seconds at least between the moments at which events of one repository start bots.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="The address under which people reach the web app, for links on GitHub and in messages.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     base_env: Mapping[str, str] = Field(
         default_factory=lambda: {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ},
         exclude=True,
         description="Variables that children get from the server's own environment; not a setting of people.",
+    )
+
+    github_env: Mapping[str, str] = Field(
+        default_factory=lambda: {name: os.environ[name] for name in _GITHUB_VARIABLES if name in os.environ},
+        exclude=True,
+        description="Variables for gh alone, never for a CLI; not a setting of people.",
     )
 
     @classmethod

@@ -217,6 +217,8 @@ class Backend:
         "The process that worked on this task was interrupted. Look at what is done already and finish the task."
     )
     """Said when a session is resumed after its process was lost; None says the prompt again."""
+    config_names: Sequence[str] = ()
+    """Names of the files and folders in a repository that configure it or tell it what to do."""
     permissions: Sequence[Permission] = (Permission.READ, Permission.EDIT, Permission.FULL)
     credentials: Credentials | None = None
     models: Models | None = None

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from agented.bots import store
-from agented.bots.model import Bot, WebhookTrigger
-from agented.bots.signatures import Answer, Incoming, challenge, check
+from agented.bots.model import Bot
+from agented.bots.signatures import Answer, Checked, Incoming, Style, challenge, check
 from agented.bots.store import Delivery
+from agented.bots.triggers import WebhookTrigger
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock
 from agented.kit.db import Database
-from agented.kit.errors import AgentedError, Invalid, NotFound
+from agented.kit.errors import AgentedError, Invalid, NotFound, Refused
+from agented.kit.loose import mapping
 from agented.kit.vault import Vault
+from agented.projects.events import Ignored, read_event
 
 TOPIC = "deliveries"
+EVERY = "*"
+"""The address that serves every webhook trigger."""
+GITHUB = "github"
+SERVER = "server"
+"""Among the secrets that a GitHub delivery fits: GITHUB_WEBHOOK_SECRET."""
+ASKED = "asked"
+"""Instead of them: we asked GitHub for the delivery ourselves, which is worth as much as any signature."""
 _DEEPEST = 60
 _KEPT_HEADERS = 100
 _LONGEST_HEADER = 2000
-_HIDDEN = ("authorization", "cookie", "proxy-authorization", "x-gitlab-token")
+_HIDDEN = re.compile(
+    r"(proxy-)?authorization|cookie|x-gitlab-token|.*(secret|password|api-?key|access-?token|auth-?token|session).*"
+)
+_SIGNATURES = re.compile(r".*signature.*")
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")
 
 
@@ -48,10 +62,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliveries:
+    """github_secret: GITHUB_WEBHOOK_SECRET, if it is set."""
+
     db: Database
     vault: Vault
     bus: Bus
     clock: Clock
+    github_secret: str | None = None
 
     def receive(self, key: str, incoming: Incoming) -> Answer | Accepted:
         """Raises NotFound, NotSigned, WrongType and Invalid; a delivery that is returned is on the disk."""
@@ -70,14 +87,76 @@ class Deliveries:
         read_payload(incoming)
         return self._keep(key, incoming, checked.id)
 
+    def receive_any(self, incoming: Incoming) -> Answer | Accepted:
+        """At the address of all: kept for each trigger that the signature fits. Raises as `receive` does."""
+        with self.db.read() as conn:
+            triggers = [one for bot in store.every_bot(conn) if bot.enabled for one in bot.spec.webhooks]
+            secrets = {one.secret: store.sealed_secret(conn, one.secret) for one in triggers if one.secret}
+        if not triggers:
+            raise NotFound("No bot has a webhook.")
+        good: list[tuple[WebhookTrigger, Checked]] = []
+        for trigger in triggers:
+            secret = self._secret(secrets.get(trigger.secret or ""), trigger)
+            checked = check(trigger.style, secret, incoming, trigger.tolerance_s)
+            if not checked.good:
+                continue
+            answer = challenge(trigger.style, secret, incoming)
+            if answer is not None and trigger.style is not Style.NONE:
+                return answer
+            good.append((trigger, checked))
+        if not good:
+            raise NotSigned("No webhook of a bot fits this signature.")
+        read_payload(incoming)
+        external_id = next((checked.id for _, checked in good if checked.id), None)
+        return self._keep(EVERY, incoming, external_id, checked=[trigger.key for trigger, _ in good])
+
+    def receive_github(self, incoming: Incoming) -> Answer | Accepted:
+        """Source: docs.github.com, "Validating webhook deliveries". Raises Refused when no secret is set at all."""
+        with self.db.read() as conn:
+            names = {one.secret for bot in store.every_bot(conn) for one in bot.spec.github if one.secret}
+            sealed = {name: store.sealed_secret(conn, name) for name in sorted(names)}
+        secrets = {name: self.vault.open(one, f"secrets/{name}") for name, one in sealed.items() if one}
+        if self.github_secret:
+            secrets[SERVER] = self.github_secret
+        if not secrets:
+            raise Refused(
+                "No secret for GitHub's webhooks is set.",
+                code="github_secret_unset",
+                hint="Set GITHUB_WEBHOOK_SECRET, or name a `secret` in a bot's github trigger.",
+            )
+        fits = {name: check(Style.GITHUB, secret, incoming) for name, secret in secrets.items()}
+        good = [name for name, checked in fits.items() if checked.good]
+        if not good:
+            raise NotSigned(next(iter(fits.values())).why)
+        payload = read_payload(incoming)
+        event = incoming.headers.get("x-github-event", "")[:60]
+        if event == "ping":
+            return Answer("pong")
+        if not event or not isinstance(payload, dict):
+            raise Invalid("This is no event of GitHub.", field="X-GitHub-Event")
+        external_id = incoming.headers.get("x-github-delivery")
+        return self._keep(GITHUB, incoming, external_id, checked=good, event=event, payload=payload)
+
     def _secret(self, sealed: str | None, trigger: WebhookTrigger) -> str:
         return "" if sealed is None else self.vault.open(sealed, f"secrets/{trigger.secret}")
 
-    def _keep(self, key: str, incoming: Incoming, external_id: str | None) -> Accepted:
+    def _keep(
+        self,
+        key: str,
+        incoming: Incoming,
+        external_id: str | None,
+        *,
+        checked: Sequence[str] = (),
+        event: str | None = None,
+        payload: Any = None,
+    ) -> Accepted:
         delivery = Delivery(
             id=store.new_delivery_id(),
             address=key,
             external_id=None if external_id is None else external_id[:200],
+            lane=key if event is None else lane_of(event, payload),
+            event=event,
+            checked=list(checked),
             method=incoming.method,
             query=dict(list(incoming.query.items())[:_KEPT_HEADERS]),
             headers=_kept(incoming.headers),
@@ -110,6 +189,13 @@ class Deliveries:
         return self.add(Delivery(**values))
 
 
+def lane_of(event: str, payload: Any) -> str:
+    """One lane for each repository."""
+    read = read_event(event, payload)
+    name = mapping(mapping(payload).get("repository")).get("full_name")
+    return f"{GITHUB}:{name if isinstance(read, Ignored) else read.remote}"[:260]
+
+
 def _trigger_of(owner: tuple[Bot, str]) -> WebhookTrigger | None:
     bot, name = owner
     return next((one for one in bot.spec.webhooks if one.name == name), None)
@@ -117,7 +203,10 @@ def _trigger_of(owner: tuple[Bot, str]) -> WebhookTrigger | None:
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     shown = list(headers.items())[:_KEPT_HEADERS]
-    return {name[:200]: "[secret]" if name in _HIDDEN else value[:_LONGEST_HEADER] for name, value in shown}
+    return {
+        name[:200]: "[secret]" if _HIDDEN.fullmatch(name) and not _SIGNATURES.match(name) else value[:_LONGEST_HEADER]
+        for name, value in shown
+    }
 
 
 def read_payload(incoming: Incoming | Delivery) -> Any:

@@ -1,60 +1,121 @@
-"""Stored deliveries start bots: each once, whatever is killed in between."""
+"""Stored deliveries start bots: each once, whatever is killed in between. Lanes do not wait for each other."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from agented.bots import store
-from agented.bots.deliveries import TOPIC, facts_of
-from agented.bots.matching import meet
-from agented.bots.starting import Starting
+from agented.bots.deliveries import ASKED, EVERY, GITHUB, SERVER, TOPIC, facts_of, read_payload
+from agented.bots.matching import Met, meet
+from agented.bots.model import Bot
+from agented.bots.starting import Cause, Starting
 from agented.bots.store import Delivery
+from agented.bots.triggers import GitHubTrigger, Running, WebhookTrigger, fits_paths, meet_event
+from agented.executions.requests import Supersede
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock
 from agented.kit.db import Database
-from agented.kit.errors import AgentedError
+from agented.kit.errors import AgentedError, Invalid
+from agented.projects.events import GitHubEvent, Ignored, read_event
+from agented.projects.github import Remote
+from agented.projects.model import Project
 
 log = logging.getLogger(__name__)
 
 KEPT = timedelta(days=30)
 _AT_ONCE = 50
 _WAIT_S = 5.0
+_LANES_AT_ONCE = 4
+_PAUSES_S = (1.0, 5.0, 20.0, 60.0)
+
+
+class Repositories(Protocol):
+    """What is asked of the projects room about a repository that GitHub names."""
+
+    def find(self, remote: Remote) -> Project | None:
+        """The project that has it as its remote."""
+        ...
+
+    def add(self, remote: Remote, clone_url: str) -> Project:
+        """Clones it. Raises an AgentedError."""
+        ...
+
+    def complete(self, event: GitHubEvent) -> GitHubEvent:
+        """The same with what GitHub knows about its pull request, where the event does not say it."""
+        ...
+
+    def files_of(self, event: GitHubEvent) -> list[str]:
+        """Paths that its pull request changes. Raises an AgentedError."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Dispatch:
+    """pace_s: seconds at least between the moments at which events of one repository start something."""
+
     db: Database
     bus: Bus
     clock: Clock
     starting: Starting
+    repositories: Repositories
+    pace_s: Callable[[], float]
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _busy: set[str] = field(default_factory=set)
+    _failures: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """Until `stop`: wakes by the bell, and sweeps what a server that died has left."""
-        while not self._stopping.is_set():
-            heard = self.bus.count(TOPIC)
-            try:
-                if self.handle_waiting():
-                    continue
-            except Exception:
-                # The worker loop is one of the four doors where every fault is caught.
-                if not self._stopping.is_set():
-                    log.exception("deliveries could not be handled")
-                self._stopping.wait(1.0)
-            self.bus.wait(TOPIC, heard, _WAIT_S)
+        with ThreadPoolExecutor(_LANES_AT_ONCE, thread_name_prefix="lane") as pool:
+            while not self._stopping.is_set():
+                heard = self.bus.count(TOPIC)
+                try:
+                    for lane in self._free_lanes():
+                        pool.submit(self._work, lane)
+                except Exception:
+                    # The worker loop is one of the four doors where every fault is caught.
+                    if not self._stopping.is_set():
+                        log.exception("deliveries could not be looked for")
+                    self._stopping.wait(1.0)
+                self.bus.wait(TOPIC, heard, _WAIT_S)
 
     def stop(self) -> None:
         self._stopping.set()
         self.bus.ring(TOPIC)
 
-    def handle_waiting(self) -> int:
-        """Handles what is stored; gives how many there were."""
+    def _free_lanes(self) -> list[str]:
         with self.db.read() as conn:
-            waiting = store.waiting_deliveries(conn, _AT_ONCE)
+            waiting = store.waiting_lanes(conn)
+        with self._lock:
+            free = [lane for lane in waiting if lane not in self._busy]
+            self._busy.update(free)
+        return free
+
+    def _work(self, lane: str) -> None:
+        try:
+            while not self._stopping.is_set() and self.handle_lane(lane):
+                self._failures.pop(lane, None)
+        except Exception:
+            # A lane's fault is its own; it is tried again after a while.
+            failures = self._failures[lane] = self._failures.get(lane, 0) + 1
+            if not self._stopping.is_set():
+                log.exception("a delivery of %s could not be handled", lane)
+            self._stopping.wait(_PAUSES_S[min(failures, len(_PAUSES_S)) - 1])
+        finally:
+            with self._lock:
+                self._busy.discard(lane)
+            self.bus.ring(TOPIC)
+
+    def handle_lane(self, lane: str) -> int:
+        """Handles what is stored of a lane, in order; gives how many there were."""
+        with self.db.read() as conn:
+            waiting = store.waiting_deliveries(conn, lane, _AT_ONCE)
         for delivery in waiting:
             if self._stopping.is_set():
                 break
@@ -66,26 +127,143 @@ class Dispatch:
             return store.forget_deliveries(conn, self.clock.now() - KEPT)
 
     def _handle(self, delivery: Delivery) -> None:
-        with self.db.read() as conn:
-            owner = store.bot_of_address(conn, delivery.address)
-        matches: list[dict[str, Any]] = []
-        failed = False
-        if owner is not None:
-            bot, name = owner
-            trigger = next((one for one in bot.spec.webhooks if one.name == name), None)
-            facts = {"delivery": facts_of(delivery)}
-            met = meet(None if trigger is None else trigger.match, facts["delivery"])
-            told: dict[str, Any] = {"bot": bot.name, "trigger": name, "met": met.met, "why": met.why, "executions": []}
-            if met.met:
-                try:
-                    key = f"delivery:{delivery.id}:{bot.id}"
-                    started = self.starting.start(bot, facts, key=key, seed=delivery.id, delivery_id=delivery.id)
-                    told["executions"] = [one.id for one in started]
-                except AgentedError as error:
-                    if error.status >= 500:
-                        raise  # the machine's trouble, not the delivery's: it is tried again
-                    failed = True
-                    told["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
-            matches.append(told)
+        matches = self._github(delivery) if delivery.address == GITHUB else self._webhooks(delivery)
+        failed = any("error" in told for told in matches)
         with self.db.write() as conn:
             store.handled(conn, delivery.id, "failed" if failed else "handled", matches, self.clock.now())
+
+    # --- general webhooks
+
+    def _webhooks(self, delivery: Delivery) -> list[dict[str, Any]]:
+        facts = {"delivery": facts_of(delivery)}
+        told = []
+        for bot, trigger in self._targets(delivery):
+            met = meet(trigger.match, facts["delivery"])
+            cause = Cause(
+                facts=facts,
+                key=f"delivery:{delivery.id}:{bot.id}",
+                seed=delivery.id,
+                delivery_id=delivery.id,
+                trigger=trigger.name,
+            )
+            told.append(self._start(bot, trigger.name, met, cause))
+        return told
+
+    def _targets(self, delivery: Delivery) -> list[tuple[Bot, WebhookTrigger]]:
+        with self.db.read() as conn:
+            if delivery.address == EVERY:
+                found = [(bot, one.name) for bot in store.every_bot(conn) for one in bot.spec.webhooks]
+                owners = [(bot, name) for bot, name in found if _key_of(bot, name) in delivery.checked]
+            else:
+                owner = store.bot_of_address(conn, delivery.address)
+                owners = [] if owner is None else [owner]
+        return [(bot, one) for bot, name in owners for one in bot.spec.webhooks if one.name == name]
+
+    # --- GitHub
+
+    def _github(self, delivery: Delivery) -> list[dict[str, Any]]:
+        event = read_event(delivery.event or "", read_payload(delivery))
+        with self.db.read() as conn:
+            listeners = [(bot, one) for bot in store.every_bot(conn) for one in bot.spec.github]
+        if isinstance(event, Ignored):
+            return [{"bot": None, "trigger": None, "met": False, "why": event.reason, "executions": []}]
+        if not listeners:
+            why = "No bot listens to GitHub."
+            return [{"bot": None, "trigger": None, "met": False, "why": why, "executions": []}]
+        told = []
+        turn: datetime | None = None
+        for bot, trigger in listeners:
+            met, seen = self._meet_event(delivery, bot, trigger, event)
+            if met.met and bot.enabled:
+                turn = turn or self._take_turn(seen)
+            told.append(self._start_event(delivery, bot, trigger, seen, met, turn))
+        return told
+
+    def _meet_event(
+        self, delivery: Delivery, bot: Bot, trigger: GitHubTrigger, event: GitHubEvent
+    ) -> tuple[Met, GitHubEvent]:
+        if not {trigger.secret or SERVER, ASKED} & set(delivery.checked):
+            return Met(False, "It is not signed with the secret of this trigger."), event
+        met = meet_event(trigger, event)
+        if not met.met:
+            return met, event
+        if event.kind == "issue_comment" and "pr" in event.facts:
+            event = self.repositories.complete(event)
+        if trigger.paths and event.kind == "pull_request":
+            try:
+                if not fits_paths(trigger, self.repositories.files_of(event)):
+                    return Met(False, "None of the changed files fits its paths."), event
+            except AgentedError as error:
+                return Met(True, f"{met.why} Its files could not be asked for: {error.message}"), event
+        return met, event
+
+    def _take_turn(self, event: GitHubEvent) -> datetime:
+        with self.db.write() as conn:
+            pace = timedelta(seconds=self.pace_s())
+            return store.take_turn(conn, str(event.remote), self.clock.now(), pace)
+
+    def _start_event(
+        self, delivery: Delivery, bot: Bot, trigger: GitHubTrigger, event: GitHubEvent, met: Met, turn: datetime | None
+    ) -> dict[str, Any]:
+        try:
+            project = self._project(bot, event) if met.met and bot.enabled else None
+        except Invalid as error:
+            return self._start(bot, trigger.name, Met(False, error.message), None)
+        except AgentedError as error:
+            return {**_told(bot, trigger.name, met), "error": _error_out(error)}
+        now = self.clock.now()
+        cause = Cause(
+            facts={**event.facts, "delivery": facts_of(delivery)},
+            key=f"delivery:{delivery.id}:{bot.id}",
+            seed=delivery.id,
+            delivery_id=delivery.id,
+            trigger=trigger.name,
+            event=event,
+            projects=() if project is None else (project,),
+            not_before=turn if turn is not None and turn > now else None,
+            supersede=Supersede.ALL if trigger.running is Running.STOP else Supersede.WAITING,
+        )
+        return self._start(bot, trigger.name, met, replace(cause, supersede=_supersede(event, cause.supersede)))
+
+    def _project(self, bot: Bot, event: GitHubEvent) -> Project:
+        """Where the bot works on this event. Raises Invalid for a repository that it does not work on."""
+        found = self.repositories.find(event.remote)
+        if not bot.spec.projects:
+            return found or self.repositories.add(event.remote, event.clone_url)
+        own = {self.starting.project(name).id for name in bot.spec.projects}
+        if found is None or found.id not in own:
+            raise Invalid(f"{event.remote.path} is none of its projects.", field="projects")
+        return found
+
+    # --- both
+
+    def _start(self, bot: Bot, trigger: str, met: Met, cause: Cause | None) -> dict[str, Any]:
+        told = _told(bot, trigger, met)
+        if not met.met or cause is None:
+            return told
+        if not bot.enabled:
+            return {**told, "met": False, "why": bot.paused or "The bot is switched off."}
+        try:
+            told["executions"] = [one.id for one in self.starting.start(bot, cause)]
+        except AgentedError as error:
+            if error.status >= 500:
+                raise  # the machine's trouble, not the delivery's: it is tried again
+            told["error"] = _error_out(error)
+        return told
+
+
+def _supersede(event: GitHubEvent, wanted: Supersede) -> Supersede:
+    """Comments are each a wish of their own; everything else tells where its subject stands now."""
+    return Supersede.NOTHING if event.kind.endswith("comment") or event.kind == "issues" else wanted
+
+
+def _told(bot: Bot, trigger: str, met: Met) -> dict[str, Any]:
+    return {"bot": bot.name, "trigger": trigger, "met": met.met, "why": met.why, "executions": []}
+
+
+def _error_out(error: AgentedError) -> Mapping[str, str | None]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def _key_of(bot: Bot, name: str) -> str:
+    return next((one.key for one in bot.spec.webhooks if one.name == name), "")

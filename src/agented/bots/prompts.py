@@ -15,9 +15,28 @@ from typing import Any
 from agented.bots.matching import found, look_up, parse_path
 from agented.kit.errors import Invalid
 
-NAMES = ("bot", "project", "delivery", "input", "snippets", "now")
+NAMES = (
+    "bot",
+    "project",
+    "snippets",
+    "now",
+    "schedule",
+    "repo",
+    "event",
+    "delivery",
+    "input",
+    "pr",
+    "issue",
+    "comment",
+    "push",
+    "check",
+    "label",
+    "after",
+)
 """The first word of every name: what there is to say."""
-_OUTSIDE = ("delivery", "input")
+_OURS = ("bot", "project", "snippets", "now", "schedule", "repo", "event")
+"""Said by us, or of a shape that was checked: no instruction can hide there."""
+_HARMLESS = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?|-?[0-9]{1,20}|true|false")
 _HOLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _SHORT = 200
 _MOST = 4 * 1024 * 1024
@@ -66,7 +85,7 @@ def render(template: str, facts: Mapping[str, Any], key: str) -> tuple[str, Sequ
             missing.append(name)
             return ""
         text = _text(look_up(facts, name))
-        if parse_path(name)[0] not in _OUTSIDE:
+        if parse_path(name)[0] in _OURS or _HARMLESS.fullmatch(text):
             return text
         fenced = True
         return _fence(name, text, mark)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from agented.bots import store
-from agented.bots.model import Bot, check_name, differences, read_spec, webhook_names
+from agented.bots.model import Bot, check_name, differences, read_spec
+from agented.bots.triggers import webhook_names
 from agented.kit.clock import Clock
 from agented.kit.db import Database
 from agented.kit.errors import Conflict, Invalid, NotFound
@@ -88,13 +89,16 @@ def export(bot: Bot) -> dict[str, Any]:
     return {"kind": KIND, "name": bot.name, "enabled": bot.enabled, **bot.source}
 
 
-def read_documents(documents: Sequence[Any]) -> list[tuple[str, bool, Mapping[str, Any]]]:
-    """(name, enabled, source) of each. Raises Invalid that names document and field."""
+def read_documents(documents: Sequence[Any], called: str | None = None) -> list[tuple[str, bool, Mapping[str, Any]]]:
+    """(name, enabled, source) of each. called: what the one document is called in errors.
+
+    Raises Invalid that names document and field.
+    """
     if not 0 < len(documents) <= _MOST_DOCUMENTS:
         raise Invalid(f"Give 1 to {_MOST_DOCUMENTS} documents.", field="documents")
     found: list[tuple[str, bool, Mapping[str, Any]]] = []
     for number, document in enumerate(documents):
-        place = f"documents[{number}]"
+        place = called or f"documents[{number}]"
         given = mapping(document)
         if given.get("kind") != KIND:
             raise Invalid("A document begins with `kind: Bot`.", field=f"{place}.kind")

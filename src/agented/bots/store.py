@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ bots = sa.Table(
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("source", sa.JSON, nullable=False),
+    sa.Column("paused", sa.Text),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
 )
@@ -59,6 +60,9 @@ deliveries = sa.Table(
     sa.Column("id", sa.String(40), primary_key=True),
     sa.Column("address", sa.String(60), nullable=False),
     sa.Column("external_id", sa.String(200)),
+    sa.Column("lane", sa.String(260), nullable=False, server_default=""),
+    sa.Column("event", sa.String(60)),
+    sa.Column("checked", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("method", sa.String(10), nullable=False),
     sa.Column("query", sa.JSON, nullable=False),
     sa.Column("headers", sa.JSON, nullable=False),
@@ -79,9 +83,57 @@ runs = sa.Table(
     sa.Column("bot_id", sa.String(40), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("delivery_id", sa.String(40)),
+    sa.Column("trigger", sa.String(80)),
+    sa.Column("depth", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("about", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("closed_at", UtcTime),
 )
 sa.Index("ix_bot_runs_bot_id_execution_id", runs.c.bot_id, runs.c.execution_id)
 sa.Index("ix_bot_runs_delivery_id", runs.c.delivery_id)
+sa.Index("ix_bot_runs_closed_at_execution_id", runs.c.closed_at, runs.c.execution_id)
+
+paces = sa.Table(
+    "repository_paces",
+    metadata,
+    sa.Column("repository", sa.String(260), primary_key=True),
+    sa.Column("last_at", UtcTime, nullable=False),
+)
+"""When bots were last, or will next be, started by events of a repository."""
+
+schedules = sa.Table(
+    "bot_schedules",
+    metadata,
+    sa.Column("bot_id", sa.String(40), primary_key=True),
+    sa.Column("trigger", sa.String(80), primary_key=True),
+    sa.Column("line", sa.String(200), nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("last_at", UtcTime),
+    sa.Column("note", sa.Text),
+)
+
+results = sa.Table(
+    "bot_results",
+    metadata,
+    sa.Column("execution_id", sa.String(40), primary_key=True),
+    sa.Column("bot_id", sa.String(40), nullable=False),
+    sa.Column("project_id", sa.String(40), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+sa.Index("ix_bot_results_project_id_execution_id", results.c.project_id, results.c.execution_id)
+sa.Index("ix_bot_results_bot_id_execution_id", results.c.bot_id, results.c.execution_id)
+
+comments = sa.Table(
+    "bot_comments",
+    metadata,
+    sa.Column("bot_id", sa.String(40), primary_key=True),
+    sa.Column("subject", sa.String(255), primary_key=True),
+    sa.Column("comment_id", sa.BigInteger, nullable=False),
+)
+"""The one comment that a bot keeps on a pull request or issue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +143,11 @@ class Delivery:
     id: str
     address: str
     external_id: str | None
+    lane: str
+    """Deliveries of one lane are handled in order; lanes do not wait for each other."""
+    event: str | None
+    checked: list[str]
+    """Which addresses or secrets its signature fits, where one address serves several."""
     method: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -112,18 +169,25 @@ def save(conn: sa.Connection, bot_id: str, source: Mapping[str, Any], *, enabled
     last = conn.execute(sa.select(bots.c.version).where(bots.c.id == bot_id)).scalar_one()
     version = int(last) + 1
     conn.execute(versions.insert().values(bot_id=bot_id, version=version, source=source, saved_by=by, created_at=now))
-    changed = {"source": source, "version": version, "enabled": enabled, "updated_at": now}
+    changed = {"source": source, "version": version, "enabled": enabled, "paused": None, "updated_at": now}
     conn.execute(bots.update().where(bots.c.id == bot_id).values(**changed))
     return version
 
 
 def set_enabled(conn: sa.Connection, bot_id: str, enabled: bool, now: datetime) -> None:
-    conn.execute(bots.update().where(bots.c.id == bot_id).values(enabled=enabled, updated_at=now))
+    conn.execute(bots.update().where(bots.c.id == bot_id).values(enabled=enabled, paused=None, updated_at=now))
+
+
+def pause(conn: sa.Connection, bot_id: str, why: str, now: datetime) -> bool:
+    """Switches a bot off by itself; False when it is off already."""
+    query = bots.update().where(bots.c.id == bot_id, bots.c.enabled.is_(True))
+    return conn.execute(query.values(enabled=False, paused=why, updated_at=now)).rowcount == 1
 
 
 def remove_bot(conn: sa.Connection, bot_id: str) -> None:
     """Its versions and deliveries stay: what ran is still explained."""
     conn.execute(addresses.delete().where(addresses.c.bot_id == bot_id))
+    conn.execute(schedules.delete().where(schedules.c.bot_id == bot_id))
     conn.execute(bots.delete().where(bots.c.id == bot_id))
 
 
@@ -154,6 +218,18 @@ def find_bot(conn: sa.Connection, id_or_name: str) -> Bot | None:
     return None if row is None else _bot(row, keys_of(conn, row.id))
 
 
+def find_version(conn: sa.Connection, bot_id: str, version: int) -> Bot | None:
+    """A bot as it was saved at a version."""
+    bot = find_bot(conn, bot_id)
+    if bot is None or bot.version == version:
+        return bot
+    where = sa.and_(versions.c.bot_id == bot_id, versions.c.version == version)
+    source = conn.execute(sa.select(versions.c.source).where(where)).scalar()
+    if source is None:
+        return None
+    return replace(bot, version=version, source=source, spec=read_spec(source, keys_of(conn, bot_id)))
+
+
 def every_bot(conn: sa.Connection) -> list[Bot]:
     rows = conn.execute(bots.select().order_by(bots.c.name)).all()
     return [_bot(row, keys_of(conn, row.id)) for row in rows]
@@ -175,6 +251,7 @@ def _bot(row: sa.Row[Any], keys: Mapping[str, str]) -> Bot:
         source=row.source,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        paused=row.paused,
     )
 
 
@@ -208,10 +285,24 @@ def add_delivery(conn: sa.Connection, delivery: Delivery) -> str | None:
     return None
 
 
-def waiting_deliveries(conn: sa.Connection, limit: int) -> list[Delivery]:
-    """Those that nobody has handled yet, oldest first."""
-    query = deliveries.select().where(deliveries.c.state == "stored").order_by(deliveries.c.id).limit(limit)
-    return [_delivery(row) for row in conn.execute(query)]
+def waiting_lanes(conn: sa.Connection) -> list[str]:
+    """Lanes with deliveries that nobody has handled yet, the longest waiting first."""
+    oldest = sa.func.min(deliveries.c.id)
+    query = sa.select(deliveries.c.lane).where(deliveries.c.state == "stored")
+    return [str(lane) for lane in conn.execute(query.group_by(deliveries.c.lane).order_by(oldest).limit(200)).scalars()]
+
+
+def waiting_deliveries(conn: sa.Connection, lane: str, limit: int) -> list[Delivery]:
+    """Those of a lane that nobody has handled yet, oldest first."""
+    query = deliveries.select().where(deliveries.c.state == "stored", deliveries.c.lane == lane)
+    return [_delivery(row) for row in conn.execute(query.order_by(deliveries.c.id).limit(limit))]
+
+
+def known_external_ids(conn: sa.Connection, address: str, ids: Collection[str]) -> set[str]:
+    query = sa.select(deliveries.c.external_id).where(
+        deliveries.c.address == address, deliveries.c.external_id.in_(list(ids))
+    )
+    return {str(one) for one in conn.execute(query).scalars()}
 
 
 def handled(conn: sa.Connection, delivery_id: str, state: str, matches: list[dict[str, Any]], now: datetime) -> None:
@@ -225,12 +316,25 @@ def find_delivery(conn: sa.Connection, delivery_id: str) -> Delivery | None:
 
 
 def page_of_deliveries(
-    conn: sa.Connection, limit: int, before: str | None, address: str | None, state: str | None
+    conn: sa.Connection,
+    limit: int,
+    before: str | None,
+    *,
+    bot: str | None = None,
+    text: str | None = None,
+    **equal: str | None,
 ) -> list[Delivery]:
+    """Newest first. bot: a name that stands in the matches. text: in lane, event or an id. equal: values of columns."""
     query = deliveries.select().order_by(deliveries.c.id.desc()).limit(limit)
-    for column, value in (("address", address), ("state", state)):
+    for column, value in equal.items():
         if value is not None:
             query = query.where(deliveries.c[column] == value)
+    if bot is not None:
+        named = sa.cast(deliveries.c.matches, sa.Text).contains(f'"bot": "{bot}"', autoescape=True)
+        query = query.where(named)
+    if text:
+        columns = (deliveries.c.lane, deliveries.c.event, deliveries.c.external_id, deliveries.c.id)
+        query = query.where(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
     if before is not None:
         query = query.where(deliveries.c.id < before)
     return [_delivery(row) for row in conn.execute(query)]
@@ -240,10 +344,159 @@ def forget_deliveries(conn: sa.Connection, before: datetime) -> int:
     return conn.execute(deliveries.delete().where(deliveries.c.received_at < before)).rowcount
 
 
-def note_run(conn: sa.Connection, execution_id: str, bot: Bot, delivery_id: str | None) -> None:
-    if conn.execute(runs.select().where(runs.c.execution_id == execution_id)).first() is None:
-        row = {"execution_id": execution_id, "bot_id": bot.id, "version": bot.version, "delivery_id": delivery_id}
-        conn.execute(runs.insert().values(**row))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotRun:
+    """What a bot ran, and why. depth: how many bots started each other before. about: what GitHub said it is about."""
+
+    execution_id: str
+    bot_id: str
+    version: int
+    delivery_id: str | None = None
+    trigger: str | None = None
+    depth: int = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
+    outcome: str | None = None
+
+
+def note_run(conn: sa.Connection, run: BotRun) -> None:
+    if find_run(conn, run.execution_id) is None:
+        conn.execute(runs.insert().values(**{name: getattr(run, name) for name in BotRun.__slots__}))
+
+
+def find_run(conn: sa.Connection, execution_id: str) -> BotRun | None:
+    row = conn.execute(runs.select().where(runs.c.execution_id == execution_id)).one_or_none()
+    return None if row is None else _run(row)
+
+
+def _run(row: sa.Row[Any]) -> BotRun:
+    return BotRun(**{name: getattr(row, name) for name in BotRun.__slots__})
+
+
+def open_runs(conn: sa.Connection, after: str, limit: int) -> list[BotRun]:
+    """Runs whose end nobody has seen to yet, by id."""
+    query = runs.select().where(runs.c.closed_at.is_(None), runs.c.execution_id > after)
+    return [_run(row) for row in conn.execute(query.order_by(runs.c.execution_id).limit(limit))]
+
+
+def close_run(conn: sa.Connection, execution_id: str, outcome: str, now: datetime) -> None:
+    conn.execute(runs.update().where(runs.c.execution_id == execution_id).values(outcome=outcome, closed_at=now))
+
+
+def mark_run(conn: sa.Connection, execution_id: str, outcome: str) -> None:
+    conn.execute(runs.update().where(runs.c.execution_id == execution_id).values(outcome=outcome))
+
+
+def last_outcomes(
+    conn: sa.Connection, bot_id: str, limit: int, since: datetime, leave_out: Collection[str]
+) -> list[str]:
+    """How the last runs of a bot ended, newest first."""
+    query = sa.select(runs.c.outcome).where(
+        runs.c.bot_id == bot_id, runs.c.closed_at > since, runs.c.outcome.not_in(list(leave_out))
+    )
+    return [str(one) for one in conn.execute(query.order_by(runs.c.closed_at.desc()).limit(limit)).scalars()]
+
+
+def unfinished_of_trigger(conn: sa.Connection, bot_id: str, trigger: str) -> str | None:
+    """A run of this trigger whose end nobody has seen to yet."""
+    query = sa.select(runs.c.execution_id).where(
+        runs.c.bot_id == bot_id, runs.c.trigger == trigger, runs.c.closed_at.is_(None)
+    )
+    found = conn.execute(query.limit(1)).scalar()
+    return None if found is None else str(found)
+
+
+def take_turn(conn: sa.Connection, repository: str, now: datetime, pace: timedelta) -> datetime:
+    """When an event of a repository may act: now, or together with all that wait for its next turn."""
+    query = sa.select(paces.c.last_at).where(paces.c.repository == repository)
+    if conn.dialect.name != "sqlite":
+        query = query.with_for_update()
+    last: datetime | None = conn.execute(query).scalar()
+    if last is not None and now < last <= now + pace:
+        return last
+    # A clock that jumped back must not hold a repository for as long as it jumped.
+    rested = last is None or now - last >= pace or last > now
+    at = now if rested or last is None else last + pace
+    if last is None:
+        conn.execute(paces.insert().values(repository=repository, last_at=at))
+    else:
+        conn.execute(paces.update().where(paces.c.repository == repository).values(last_at=at))
+    return at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """line: cron line and zone that next_at was reckoned from. note: why the last time was left out."""
+
+    bot_id: str
+    trigger: str
+    line: str
+    next_at: datetime
+    last_at: datetime | None
+    note: str | None
+
+
+def every_schedule(conn: sa.Connection) -> list[Schedule]:
+    rows = conn.execute(schedules.select().order_by(schedules.c.next_at))
+    return [Schedule(**{name: getattr(row, name) for name in Schedule.__slots__}) for row in rows]
+
+
+def put_schedule(conn: sa.Connection, schedule: Schedule) -> None:
+    drop_schedule(conn, schedule.bot_id, schedule.trigger)
+    conn.execute(schedules.insert().values(**{name: getattr(schedule, name) for name in Schedule.__slots__}))
+
+
+def drop_schedule(conn: sa.Connection, bot_id: str, trigger: str) -> None:
+    conn.execute(schedules.delete().where(schedules.c.bot_id == bot_id, schedules.c.trigger == trigger))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptResult:
+    """state: pending, delivered, failed. evidence: what is there, by kind, with its address."""
+
+    execution_id: str
+    bot_id: str
+    project_id: str
+    state: str
+    evidence: Sequence[Mapping[str, Any]]
+    detail: str | None
+    updated_at: datetime
+
+
+def put_result(conn: sa.Connection, result: KeptResult) -> None:
+    conn.execute(results.delete().where(results.c.execution_id == result.execution_id))
+    conn.execute(results.insert().values(**{name: getattr(result, name) for name in KeptResult.__slots__}))
+
+
+def find_result(conn: sa.Connection, execution_id: str) -> KeptResult | None:
+    row = conn.execute(results.select().where(results.c.execution_id == execution_id)).one_or_none()
+    return None if row is None else _result(row)
+
+
+def page_of_results(
+    conn: sa.Connection, limit: int, before: str | None, *, project_id: str | None, bot_id: str | None
+) -> list[KeptResult]:
+    """Newest first."""
+    query = results.select().order_by(results.c.execution_id.desc()).limit(limit)
+    for column, value in ((results.c.project_id, project_id), (results.c.bot_id, bot_id)):
+        query = query if value is None else query.where(column == value)
+    if before is not None:
+        query = query.where(results.c.execution_id < before)
+    return [_result(row) for row in conn.execute(query)]
+
+
+def _result(row: sa.Row[Any]) -> KeptResult:
+    return KeptResult(**{name: getattr(row, name) for name in KeptResult.__slots__})
+
+
+def comment_of(conn: sa.Connection, bot_id: str, subject: str) -> int | None:
+    query = sa.select(comments.c.comment_id).where(comments.c.bot_id == bot_id, comments.c.subject == subject)
+    found = conn.execute(query).scalar()
+    return None if found is None else int(found)
+
+
+def keep_comment(conn: sa.Connection, bot_id: str, subject: str, comment_id: int) -> None:
+    conn.execute(comments.delete().where(comments.c.bot_id == bot_id, comments.c.subject == subject))
+    conn.execute(comments.insert().values(bot_id=bot_id, subject=subject, comment_id=comment_id))
 
 
 def runs_of_delivery(conn: sa.Connection, delivery_id: str) -> list[str]:

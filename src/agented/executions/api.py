@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from agented.backends.contract import Backend, Permission
 from agented.executions import model, store
 from agented.executions.journal import Journal
-from agented.executions.model import TERMINAL, Execution, State
+from agented.executions.model import TERMINAL, Execution, State, Trust
 from agented.executions.output import Kept
 from agented.executions.requests import Requests
 from agented.executions.wire import attempt_out, execution_out, line_out
@@ -85,6 +85,9 @@ class ExecutionOut(BaseModel):
     account: str | None
     origin: str
     priority: int
+    trust: Trust
+    subject: str | None = Field(description="What it works on, such as one pull request.")
+    resume_at: str | None = Field(description="When it goes on by itself, while it waits for a time.")
     session_id: str | None
     exit_code: int | None
     tokens: TokensOut
@@ -107,6 +110,7 @@ class AttemptOut(BaseModel):
     reason: str | None
     detail: str | None
     account: str | None
+    backend: str | None
     pid: int | None
     exit_code: int | None
     signal: int | None

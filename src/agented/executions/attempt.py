@@ -43,6 +43,7 @@ _ANSWERS: Mapping[Outcome, AttemptVerdict] = {
 }
 _STOPS: Mapping[str, tuple[AttemptVerdict, str]] = {
     "cancelled": (AttemptVerdict.CANCELLED, "Stopped on request."),
+    "superseded": (AttemptVerdict.CANCELLED, "Something newer took its place."),
     "wall_time": (AttemptVerdict.TIMED_OUT, "It ran longer than allowed."),
     "silence": (AttemptVerdict.TIMED_OUT, "It printed nothing for too long."),
     "output_limit": (AttemptVerdict.FAILED, "It printed more than allowed."),

@@ -33,7 +33,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.PREPARING: frozenset({State.RUNNING, State.WAITING, State.FAILED, State.STOPPING}),
     State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.PREPARING, State.STOPPING, State.TIMED_OUT}),
     State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.SUPERSEDED}),
-    State.STOPPING: frozenset({State.CANCELLED}),
+    State.STOPPING: frozenset({State.CANCELLED, State.SUPERSEDED}),
 }
 
 
@@ -52,6 +52,14 @@ class AttemptVerdict(StrEnum):
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     LOST = "lost"
+
+
+class Trust(StrEnum):
+    """Who wrote what an execution works on."""
+
+    OWN = "own"
+    OUTSIDER = "outsider"
+    """Somebody without write access: it only reads, gets nothing secret, and no configuration that came with it."""
 
 
 class Retry(StrEnum):
@@ -122,15 +130,53 @@ REASONS: Mapping[str, ReasonRule] = {
     "project_missing": ReasonRule("The project is gone", "Add it again", Fix.NONE),
     "project_full": ReasonRule("All workspaces of the project are in use", "It goes on by itself", Fix.NONE),
     "account_full": ReasonRule("The account runs as many as it may", "It goes on by itself", Fix.NONE),
+    "bot_full": ReasonRule("The bot runs as many as it may", "It goes on by itself", Fix.NONE),
+    "subject_full": ReasonRule("The bot works on the same thing already", "It goes on by itself", Fix.NONE),
+    "coalescing": ReasonRule("It waits for what else happens in the repository", "It starts by itself", Fix.NONE),
+    "superseded": ReasonRule("Something newer took its place", "Nothing is to be done", Fix.NONE),
+    "no_result": ReasonRule("It ended without the result it was asked for", "Read what it said", Fix.READ),
+    "result_failed": ReasonRule("Its result could not be delivered", "Mend the cause and retry", Fix.RETRY),
     "broken": ReasonRule("A fault of Agented", "Report it with the server's log", Fix.NONE),
 }
 
 MAX_ATTEMPTS = 2
 
+TRY_NEXT = frozenset(
+    {
+        Reason.USAGE_LIMIT,
+        Reason.RATE_LIMITED,
+        Reason.NO_CREDIT,
+        Reason.BAD_CREDENTIALS,
+        Reason.OVERLOADED,
+        Reason.PROVIDER_ERROR,
+        Reason.UNREACHABLE,
+        "program_missing",
+        "not_executable",
+        "account_missing",
+        "backend_missing",
+    }
+)
+"""Reasons that another account or CLI may not have: the next step of the chain is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One choice of a chain."""
+
+    backend: str
+    account: str | None = None
+    model: str | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Please run this. `key`: the same key is the same execution. priority: 0 (last) to 9 (first)."""
+    """Please run this. `key`: the same key is the same execution. priority: 0 (last) to 9 (first).
+
+    chain: what is tried one after the other; empty means the one step that backend, account and model say. fetch: a ref
+    of the remote to bring before, such as refs/pull/7/head. config_from: the commit from which the CLIs' own
+    configuration is taken. subject: what it works on, such as one pull request. most: how many of its origin, and
+    most_per_subject: how many of its origin and subject, run at once; 0 is no limit.
+    """
 
     origin: str
     project_id: str
@@ -144,6 +190,13 @@ class Request:
     priority: int = 5
     wall_s: float | None = None
     silence_s: float | None = None
+    chain: tuple[Step, ...] = ()
+    trust: Trust = Trust.OWN
+    fetch: str | None = None
+    config_from: str | None = None
+    subject: str | None = None
+    most: int = 0
+    most_per_subject: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +209,10 @@ class Execution:
     fair_tag: int
     turn: int = 0
     """How often it was put into the engine's queue; each turn is one workflow of the engine."""
+    step: int = 0
+    """Where in its chain it stands."""
+    resume_at: datetime | None = None
+    """When it goes on by itself, while it waits for a time."""
     reason: str | None = None
     detail: str | None = None
     title: str = ""
@@ -196,6 +253,8 @@ class Attempt:
     resumed: bool = False
     cli_version: str | None = None
     command: tuple[str, ...] = ()
+    backend: str | None = None
+    step: int = 0
     tokens: TokensUsed = field(default_factory=TokensUsed)
 
 

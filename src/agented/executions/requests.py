@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agented.executions import keeping, store
 from agented.executions.engine import Engine
-from agented.executions.model import TERMINAL, Execution, Request, State
+from agented.executions.model import TERMINAL, Execution, Request, State, Step
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock
 from agented.kit.db import Database
 from agented.kit.errors import Conflict, Invalid, NotFound
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
+
+    Also = Callable[[sa.Connection, Execution], None]
+
 log = logging.getLogger(__name__)
 
 MAX_PROMPT_BYTES = 8 * 1024 * 1024
+TIMERS = "timers"
+"""The bell's topic for who waits for times."""
+
+
+class Supersede(Enum):
+    """What becomes of older executions of the same origin and subject when a newer one is asked for."""
+
+    NOTHING = auto()
+    WAITING = auto()
+    """Those that have not started end as SUPERSEDED."""
+    ALL = auto()
+    """Those that run are stopped, too."""
 
 
 class Requests:
@@ -29,33 +51,87 @@ class Requests:
         engine: Engine,
         runs: Path,
         grace_s: float,
+        on_retry: Callable[[sa.Connection, Execution, Execution], None] | None = None,
     ) -> None:
+        """on_retry: what a higher room stores with the retry (given last) of an execution, in the same transaction."""
         self._db = db
         self._bus = bus
         self._clock = clock
         self._engine = engine
         self._runs = runs
         self._grace_s = grace_s
+        self._on_retry = on_retry
 
-    def submit(self, request: Request) -> Execution:
+    def submit(
+        self,
+        request: Request,
+        *,
+        not_before: datetime | None = None,
+        supersede: Supersede = Supersede.NOTHING,
+        also: Also | None = None,
+    ) -> Execution:
         """Stores and queues in one transaction: accepted is run. The same key gives the same execution again.
 
-        Raises Invalid for an empty or too large prompt, Conflict when the key belongs to another request.
+        not_before: it waits until then. supersede: what becomes of older ones of its origin and subject. also: what a
+        higher room stores in the same transaction. Raises Invalid for an empty or too large prompt, Conflict when the
+        key belongs to another request.
         """
         _check(request)
         self._engine.await_ready()
+        running: list[str] = []
         with self._db.write() as conn:
-            execution, new = store.add(conn, request, self._clock.now())
-            if new:
+            execution, new = store.add(conn, request, self._clock.now(), not_before=not_before)
+            if new and not_before is None:
                 self._engine.enqueue(conn, execution)
-        if not new and _work(execution.request) != _work(request):
+            if also is not None:
+                also(conn, execution)
+            if new and supersede is not Supersede.NOTHING:
+                running = self._supersede(conn, execution, stop=supersede is Supersede.ALL)
+        # A room that notes what it asked for makes its keys of what they stand for.
+        if not new and also is None and _work(execution.request) != _work(request):
             raise Conflict(
                 "This key was used for another request.", code="key_reused", field="key", hint="Use a key of its own."
             )
         if new:
             self._engine.hurry()
             self._ring(execution.id)
+        if not_before is not None:
+            self._bus.ring(TIMERS)
+        for older in running:
+            self._stop_attempt(older, "superseded")
         return execution
+
+    def _supersede(self, conn: sa.Connection, by: Execution, *, stop: bool) -> list[str]:
+        """Ends older ones of the same subject that only wait; gives those that run and must be stopped."""
+        running = []
+        detail = f"{by.id} took its place."
+        for older in store.older_of_subject(conn, by.request.origin, by.request.subject or "", by.id):
+            ended = store.move(
+                conn,
+                older.id,
+                State.SUPERSEDED,
+                only_from={State.QUEUED, State.WAITING},
+                reason="superseded",
+                detail=detail,
+                resume_at=None,
+                ended_at=self._clock.now(),
+            )
+            if (
+                ended is None
+                and stop
+                and store.move(conn, older.id, State.STOPPING, reason="superseded", detail=detail)
+            ):
+                running.append(older.id)
+            self._ring(older.id)
+        return running
+
+    def _stop_attempt(self, execution_id: str, reason: str) -> None:
+        with self._db.read() as conn:
+            attempts = store.attempts_of(conn, execution_id)
+        if attempts:
+            folder = self._runs / execution_id / f"attempt-{attempts[-1].number}"
+            keeping.ask_to_stop(folder, reason, self._grace_s)
+            self._bus.ring(f"attempt:{attempts[-1].id}")
 
     def get(self, execution_id: str) -> Execution:
         with self._db.read() as conn:
@@ -81,12 +157,9 @@ class Requests:
                 ended_at=self._clock.now(),
             ) or store.move(conn, execution_id, State.STOPPING, detail=detail)
             execution = store.get(conn, execution_id)
-            attempts = store.attempts_of(conn, execution_id)
         self._ring(execution_id)
-        if execution.state is State.STOPPING and attempts:
-            folder = self._runs / execution_id / f"attempt-{attempts[-1].number}"
-            keeping.ask_to_stop(folder, "cancelled", self._grace_s)
-            self._bus.ring(f"attempt:{attempts[-1].id}")
+        if execution.state is State.STOPPING:
+            self._stop_attempt(execution_id, "cancelled")
         return self._wait_for_end(execution_id)
 
     def retry(self, execution_id: str, origin: str) -> Execution:
@@ -94,7 +167,12 @@ class Requests:
         execution = self.get(execution_id)
         if execution.state not in TERMINAL:
             raise Conflict("It has not ended yet.", code="not_ended", hint="Stop it first, or wait for its end.")
-        return self.submit(replace(execution.request, origin=origin, key=None))
+        request = replace(execution.request, origin=origin, key=None, most=0, most_per_subject=0)
+        if request.chain:
+            first = request.chain[0]
+            request = replace(request, backend=first.backend, account=first.account, model=first.model)
+        note = self._on_retry
+        return self.submit(request, also=None if note is None else lambda conn, new: note(conn, execution, new))
 
     def requeue_forgotten(self) -> int:
         """Puts back what should be driven but is not in the engine's queue. Gives how many there were."""
@@ -142,4 +220,5 @@ def _check(request: Request) -> None:
 
 
 def _work(request: Request) -> tuple[object, ...]:
-    return (request.project_id, request.backend, request.prompt, request.permission, request.model, request.ref)
+    steps = request.chain or (Step(request.backend, None, request.model),)
+    return (request.project_id, steps, request.prompt, request.permission, request.ref)

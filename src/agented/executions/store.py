@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,8 @@ from agented.executions.model import (
     Execution,
     Request,
     State,
+    Step,
+    Trust,
     title_of,
 )
 from agented.kit.db import UtcTime, metadata
@@ -52,6 +54,16 @@ executions = sa.Table(
     sa.Column("turn", sa.Integer, nullable=False),
     sa.Column("wall_s", sa.Float),
     sa.Column("silence_s", sa.Float),
+    sa.Column("chain", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("step", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("trust", sa.String(12), nullable=False, server_default=Trust.OWN),
+    sa.Column("fetch", sa.String(255)),
+    sa.Column("config_from", sa.String(255)),
+    sa.Column("subject", sa.String(255)),
+    sa.Column("most", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("most_per_subject", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("admitted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("resume_at", UtcTime),
     sa.Column("branch", sa.String(255)),
     sa.Column("session_id", sa.String(200)),
     sa.Column("exit_code", sa.Integer),
@@ -77,6 +89,8 @@ sa.Index("ix_executions_state_id", executions.c.state, executions.c.id)
 sa.Index("ix_executions_project_id_id", executions.c.project_id, executions.c.id)
 sa.Index("ix_executions_backend_id", executions.c.backend, executions.c.id)
 sa.Index("ix_executions_origin_fair_tag", executions.c.origin, executions.c.fair_tag)
+sa.Index("ix_executions_subject_id", executions.c.subject, executions.c.id)
+sa.Index("ix_executions_state_resume_at", executions.c.state, executions.c.resume_at)
 
 attempts = sa.Table(
     "attempts",
@@ -98,6 +112,8 @@ attempts = sa.Table(
     sa.Column("resumed", sa.Boolean, nullable=False),
     sa.Column("cli_version", sa.String(60)),
     sa.Column("command", sa.JSON, nullable=False),
+    sa.Column("backend", sa.String(60)),
+    sa.Column("step", sa.Integer, nullable=False, server_default="0"),
     sa.Column("log_offset", _BigInt, nullable=False),
     sa.Column("first_event", _BigInt, nullable=False),
     sa.Column("tokens_input", _BigInt, nullable=False),
@@ -138,8 +154,13 @@ def last_rev(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(counters.c.value).where(counters.c.name == "rev")).scalar() or 0)
 
 
-def add(conn: sa.Connection, request: Request, now: datetime) -> tuple[Execution, bool]:
-    """Stores a request as a QUEUED execution; the one that has its key already, and False, when there is one."""
+def add(
+    conn: sa.Connection, request: Request, now: datetime, *, not_before: datetime | None = None
+) -> tuple[Execution, bool]:
+    """Stores a request as a QUEUED execution; the one that has its key already, and False, when there is one.
+
+    not_before: it is WAITING until then.
+    """
     if request.key is not None:
         found = conn.execute(executions.select().where(executions.c.idempotency_key == request.key)).first()
         if found is not None:
@@ -147,7 +168,9 @@ def add(conn: sa.Connection, request: Request, now: datetime) -> tuple[Execution
     values: dict[str, Any] = {
         "id": new_id("exe"),
         "rev": bump(conn, "rev"),
-        "state": State.QUEUED,
+        "state": State.QUEUED if not_before is None else State.WAITING,
+        "reason": None if not_before is None else "coalescing",
+        "resume_at": not_before,
         "origin": request.origin,
         "idempotency_key": request.key,
         "project_id": request.project_id,
@@ -163,6 +186,15 @@ def add(conn: sa.Connection, request: Request, now: datetime) -> tuple[Execution
         "turn": 1,
         "wall_s": request.wall_s,
         "silence_s": request.silence_s,
+        "chain": [[step.backend, step.account, step.model] for step in request.chain],
+        "step": 0,
+        "trust": request.trust,
+        "fetch": request.fetch,
+        "config_from": request.config_from,
+        "subject": request.subject,
+        "most": request.most,
+        "most_per_subject": request.most_per_subject,
+        "admitted": False,
         "attempt_count": 0,
         "lines": 0,
         "bytes": 0,
@@ -170,7 +202,7 @@ def add(conn: sa.Connection, request: Request, now: datetime) -> tuple[Execution
         **_token_values(TokensUsed()),
     }
     conn.execute(executions.insert().values(values))
-    bump(conn, State.QUEUED)
+    bump(conn, values["state"])
     return get(conn, values["id"]), True
 
 
@@ -295,6 +327,47 @@ def unfinished(conn: sa.Connection) -> list[Execution]:
     return [_execution(row) for row in conn.execute(query)]
 
 
+def count_admitted(conn: sa.Connection, origin: str, subject: str | None, besides: str) -> int:
+    """How many of an origin (and subject, if one is given) were let in and have not ended."""
+    query = sa.select(sa.func.count()).where(
+        executions.c.state.in_(list(ACTIVE)),
+        executions.c.admitted.is_(True),
+        executions.c.origin == origin,
+        executions.c.id != besides,
+    )
+    if subject is not None:
+        query = query.where(executions.c.subject == subject)
+    return int(conn.execute(query).scalar() or 0)
+
+
+def older_of_subject(conn: sa.Connection, origin: str, subject: str, before: str) -> list[Execution]:
+    """Unfinished executions of the same origin and subject that were asked for earlier."""
+    alive = [state for state in State if state not in TERMINAL]
+    query = executions.select().where(
+        executions.c.subject == subject,
+        executions.c.origin == origin,
+        executions.c.state.in_(alive),
+        executions.c.id < before,
+    )
+    return [_execution(row) for row in conn.execute(query.order_by(executions.c.id))]
+
+
+def due(conn: sa.Connection, now: datetime) -> list[Execution]:
+    """Who waited for a time that has come."""
+    query = executions.select().where(executions.c.state == State.WAITING, executions.c.resume_at <= now)
+    return [_execution(row) for row in conn.execute(query.order_by(executions.c.resume_at).limit(500))]
+
+
+def next_due(conn: sa.Connection) -> datetime | None:
+    found: datetime | None = conn.execute(
+        sa.select(executions.c.resume_at)
+        .where(executions.c.state == State.WAITING, executions.c.resume_at.is_not(None))
+        .order_by(executions.c.resume_at)
+        .limit(1)
+    ).scalar()
+    return found
+
+
 def count_active(conn: sa.Connection, *, account_name: str | None = None, besides: str = "") -> int:
     query = sa.select(sa.func.count()).select_from(executions).where(executions.c.state.in_(list(ACTIVE)))
     if account_name is not None:
@@ -302,16 +375,25 @@ def count_active(conn: sa.Connection, *, account_name: str | None = None, beside
     return int(conn.execute(query).scalar() or 0)
 
 
+_PLACES: Mapping[str, Sequence[str]] = {
+    "project_full": ("project_id",),
+    "account_full": ("account_name",),
+    "bot_full": ("origin",),
+    "subject_full": ("origin", "subject"),
+}
+"""Reasons to wait for a place, and the columns that say for which."""
+
+
 def waiting_heads(conn: sa.Connection) -> list[Execution]:
     """Who waits for a place, first the ones that come first: by priority, then by fairness; at most 50."""
     query = (
         executions.select()
-        .where(executions.c.state == State.WAITING, executions.c.reason.in_(["project_full", "account_full"]))
+        .where(executions.c.state == State.WAITING, executions.c.reason.in_(list(_PLACES)))
         .order_by(executions.c.priority.desc(), executions.c.fair_tag, executions.c.id)
     )
-    heads: dict[tuple[str, str], Execution] = {}
+    heads: dict[tuple[str, ...], Execution] = {}
     for row in conn.execute(query):
-        key = (row.project_id, "") if row.reason == "project_full" else ("", row.account_name or "")
+        key = (row.reason, *(str(getattr(row, name) or "") for name in _PLACES[row.reason]))
         if key not in heads:
             heads[key] = _execution(row)
         if len(heads) >= 50:
@@ -332,6 +414,8 @@ def add_attempt(conn: sa.Connection, attempt: Attempt) -> None:
             session_id=attempt.session_id,
             cli_version=attempt.cli_version,
             command=list(attempt.command),
+            backend=attempt.backend,
+            step=attempt.step,
             log_offset=attempt.log_offset,
             first_event=attempt.first_event,
             **_token_values(attempt.tokens),
@@ -404,7 +488,16 @@ def _execution(row: Any) -> Execution:
             priority=row.priority,
             wall_s=row.wall_s,
             silence_s=row.silence_s,
+            chain=tuple(Step(*step) for step in row.chain),
+            trust=Trust(row.trust),
+            fetch=row.fetch,
+            config_from=row.config_from,
+            subject=row.subject,
+            most=row.most,
+            most_per_subject=row.most_per_subject,
         ),
+        step=row.step,
+        resume_at=row.resume_at,
         created_at=row.created_at,
         fair_tag=row.fair_tag,
         turn=row.turn,
@@ -447,6 +540,8 @@ def _attempt(row: Any) -> Attempt:
         resumed=row.resumed,
         cli_version=row.cli_version,
         command=tuple(row.command),
+        backend=row.backend,
+        step=row.step,
         log_offset=row.log_offset,
         first_event=row.first_event,
         tokens=_tokens(row),

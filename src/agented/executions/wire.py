@@ -40,6 +40,9 @@ def execution_out(execution: Execution, project_name: str) -> dict[str, Any]:
         "account": execution.account_name or request.account,
         "origin": request.origin,
         "priority": request.priority,
+        "trust": str(request.trust),
+        "subject": request.subject,
+        "resume_at": instant(execution.resume_at),
         "session_id": execution.session_id,
         "exit_code": execution.exit_code,
         "tokens": {
@@ -75,6 +78,7 @@ def attempt_out(attempt: Attempt) -> dict[str, Any]:
         "reason": attempt.reason,
         "detail": attempt.detail,
         "account": attempt.account_name,
+        "backend": attempt.backend,
         "pid": attempt.pid,
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,

@@ -12,11 +12,12 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agented.accounts.model import Account
-from agented.backends.contract import Backend, Command, Login, Task
+from agented.backends.contract import Backend, Command, Login, Permission, Task
 from agented.backends.events import TokensUsed
 from agented.executions import keeping, store
 from agented.executions.attempt import (
@@ -33,12 +34,15 @@ from agented.executions.model import (
     MAX_ATTEMPTS,
     REASONS,
     TERMINAL,
+    TRY_NEXT,
     Attempt,
     AttemptState,
     AttemptVerdict,
     Execution,
+    Request,
     Retry,
     State,
+    Trust,
     add_tokens,
 )
 from agented.executions.output import Kept
@@ -47,11 +51,18 @@ from agented.kit.clock import Clock, from_micros
 from agented.kit.db import Database
 from agented.kit.errors import AgentedError
 from agented.kit.ids import new_id
-from agented.projects.model import Changes, Project, Workspace
+from agented.projects.model import Changes, Project, Wanted, Workspace
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 log = logging.getLogger(__name__)
 
 _BOOT_LOOK_S = 0.05
+_HAND_OVER = (
+    "Somebody else began with this task in this folder and could not finish. Look at what is done already, then go on."
+    "\n\n"
+)
 
 _FINAL: Mapping[AttemptVerdict, State] = {
     AttemptVerdict.SUCCEEDED: State.SUCCEEDED,
@@ -64,10 +75,29 @@ _FINAL: Mapping[AttemptVerdict, State] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of an execution's result. reason: why it is not there, from the table of reasons."""
+
+    reason: str | None = None
+    detail: str | None = None
+
+
+class ResultPort(Protocol):
+    """Who brings an execution's result to where people expect it."""
+
+    def deliver(self, execution: Execution, workspace: Workspace, leaving: threading.Event) -> Delivered:
+        """Called after a success, again after a crash: what was delivered already is found, not made twice.
+
+        It may be given up with whatever answer once `leaving` is set.
+        """
+        ...
+
+
 class WorkspacePort(Protocol):
     """What the worker needs of the projects room."""
 
-    def open(self, project: Project, ref: str | None, execution_id: str) -> Workspace | None: ...
+    def open(self, project: Project, wanted: Wanted, execution_id: str) -> Workspace | None: ...
     def get(self, execution_id: str) -> Workspace | None: ...
     def is_full(self, project_id: str) -> bool: ...
     def collect(self, workspace: Workspace) -> Changes: ...
@@ -101,6 +131,9 @@ class WorkerPorts:
     limits: Limits
     host_limit: Callable[[], int]
     account_limit: Callable[[], int]
+    results: ResultPort
+    outsider_env: Mapping[str, str | None]
+    """What the environment has instead when outsiders' work is looked at; None takes a variable away."""
 
 
 class Worker:
@@ -169,15 +202,17 @@ class Worker:
         if before and before[-1].state is AttemptState.STARTING:
             self._settle_start(execution, before[-1])
             return
+        if self._wait_for_turn(execution):
+            return
         try:
             backend = self._ports.backend(execution.request.backend)
         except AgentedError as error:
-            self._fail(execution.id, "backend_missing", error.message)
+            self._go_on(execution, "backend_missing", error.message)
             return
         try:
             account = self._ports.accounts.choose(backend.name, execution.request.account)
         except AgentedError as error:
-            self._fail(execution.id, "account_missing", error.message)
+            self._go_on(execution, "account_missing", error.message)
             return
         if not account.is_default and self._wait_for_account(execution, account):
             return
@@ -186,7 +221,9 @@ class Worker:
             self._fail(execution.id, "project_missing", "The project is not known any more.")
             return
         try:
-            workspace = self._ports.workspaces.open(project, execution.request.ref, execution.id)
+            request = execution.request
+            wanted = Wanted(ref=request.ref, fetch=request.fetch, config_from=request.config_from)
+            workspace = self._ports.workspaces.open(project, wanted, execution.id)
         except AgentedError as error:
             self._fail(execution.id, "workspace_failed", error.message)
             return
@@ -203,17 +240,21 @@ class Worker:
         path = ports.base_env.get("PATH", os.defpath)
         program = find_program(backend, path, account.program)
         if program is None:
-            self._fail(execution.id, "program_missing", f"{backend.program} is not installed. {backend.install_hint}")
+            self._go_on(execution, "program_missing", f"{backend.program} is not installed. {backend.install_hint}")
             return
-        resume = before[-1].session_id if before and backend.can_resume else None
+        last = before[-1] if before else None
+        # Another account or CLI does not know the session.
+        resume = last.session_id if last and last.step == execution.step and backend.can_resume else None
+        permission = Permission.READ if request.trust is Trust.OUTSIDER else request.permission
+        prompt = request.prompt if last is None or last.step == execution.step else _HAND_OVER + request.prompt
         command = backend.build_command(
             Task(
                 program=program,
-                prompt=(backend.continue_prompt or request.prompt) if resume else request.prompt,
+                prompt=(backend.continue_prompt or prompt) if resume else prompt,
                 workdir=workspace.path,
                 home=account.home,
                 model=request.model,
-                permission=request.permission,
+                permission=permission,
                 resume=resume,
                 as_root=os.geteuid() == 0,
             )
@@ -239,6 +280,8 @@ class Worker:
             resumed=resume is not None,
             cli_version=ports.version(backend.name),
             command=_shown(command, secrets),
+            backend=backend.name,
+            step=execution.step,
         )
         with ports.db.write() as conn:
             moved = store.move(
@@ -256,11 +299,28 @@ class Worker:
                 return
             store.add_attempt(conn, attempt)
         self._ring(execution.id)
-        env = {**ports.base_env, "TERM": "dumb", **command.env, **account_env}
+        changed = ports.outsider_env if request.trust is Trust.OUTSIDER else {}
+        base = {name: value for name, value in {**ports.base_env, **changed}.items() if value is not None}
+        env = {**base, "TERM": "dumb", **command.env, **account_env}
         try:
             self._launch(execution, attempt, command, env, workspace.path, secrets)
         except OSError as error:
             self._end(execution.id, attempt, End(AttemptVerdict.FAILED, "launch_failed", str(error)))
+
+    def describe(self, request: Request) -> list[str]:
+        """The command line that a request would run, as far as it is known before it has an account and a workspace."""
+        backend = self._ports.backend(request.backend)
+        program = find_program(backend, self._ports.base_env.get("PATH", os.defpath), None) or (backend.program,)
+        outsider = request.trust is Trust.OUTSIDER
+        task = Task(
+            program=program,
+            prompt=request.prompt,
+            workdir=Path("WORKSPACE"),
+            model=request.model,
+            permission=Permission.READ if outsider else request.permission,
+            as_root=os.geteuid() == 0,
+        )
+        return list(_shown(backend.build_command(task), ()))
 
     def _launch(
         self,
@@ -296,7 +356,8 @@ class Worker:
         attempts = self._attempts(execution.id)
         if not attempts:
             # Stopped while it was prepared: nothing runs.
-            self._finish(execution.id, State.CANCELLED, "cancelled", execution.detail or "Stopped on request.")
+            state, reason = _stopped(execution)
+            self._finish(execution.id, state, reason, execution.detail or "Stopped on request.")
             return
         attempt = attempts[-1]
         if attempt.state is AttemptState.STARTING:
@@ -306,7 +367,7 @@ class Worker:
             self._conclude(execution.id, attempt)
             return
         if execution.state is State.STOPPING:
-            keeping.ask_to_stop(self.attempt_folder(attempt), "cancelled", self._ports.limits.grace_s)
+            keeping.ask_to_stop(self.attempt_folder(attempt), _stopped(execution)[1], self._ports.limits.grace_s)
         earlier = [done for done in attempts[:-1] if done.session_id and done.session_id == attempt.session_id]
         before = TokensUsed()
         for done in earlier:
@@ -317,7 +378,7 @@ class Worker:
         self._follow(execution, attempt, before, total)
 
     def _follow(self, execution: Execution, attempt: Attempt, before: TokensUsed, total: TokensUsed) -> None:
-        backend = self._ports.backend(execution.request.backend)
+        backend = self._ports.backend(attempt.backend or execution.request.backend)
         follower = Follower(
             execution_id=execution.id,
             attempt=attempt,
@@ -384,18 +445,59 @@ class Worker:
         again = rule is not None and rule.retry is Retry.ONCE and attempt.number < MAX_ATTEMPTS
         with self._ports.db.write() as conn:
             execution = store.get(conn, execution_id)
-            if again and execution.state is State.RUNNING:
-                store.move(conn, execution_id, State.PREPARING, reason=attempt.reason, detail=attempt.detail)
-                retried = True
-            else:
-                retried = False
+            told: dict[str, Any] = {"reason": attempt.reason, "detail": attempt.detail}
+            retried = execution.state is State.RUNNING and (
+                (again and store.move(conn, execution_id, State.PREPARING, **told) is not None)
+                or self._try_next(conn, execution, attempt.reason, attempt.detail)
+            )
         if retried:
             self._ring(execution_id)
             return
         if execution.state is State.STOPPING:
-            self._finish(execution_id, State.CANCELLED, "cancelled", execution.detail, attempt)
+            state, reason = _stopped(execution)
+            self._finish(execution_id, state, reason, execution.detail, attempt)
             return
+        if verdict is AttemptVerdict.SUCCEEDED:
+            delivered = self._deliver(execution)
+            if delivered.reason is not None:
+                self._finish(execution_id, State.FAILED, delivered.reason, delivered.detail, attempt)
+                return
         self._finish(execution_id, _FINAL[verdict], attempt.reason, attempt.detail, attempt)
+
+    def _deliver(self, execution: Execution) -> Delivered:
+        workspace = self._ports.workspaces.get(execution.id)
+        if workspace is None:
+            return Delivered()
+        delivered = self._ports.results.deliver(execution, workspace, self._leaving)
+        if self._leaving.is_set():
+            raise Detached
+        return delivered
+
+    def _go_on(self, execution: Execution, reason: str, detail: str) -> None:
+        """PREPARING, and this step of the chain cannot start: the next one, or the end."""
+        with self._ports.db.write() as conn:
+            moved = self._try_next(conn, execution, reason, detail)
+        if moved:
+            self._ring(execution.id)
+        else:
+            self._fail(execution.id, reason, detail)
+
+    def _try_next(self, conn: sa.Connection, execution: Execution, reason: str | None, detail: str | None) -> bool:
+        """Moves an execution to the next step of its chain, if the reason is one that another step may not have."""
+        step = execution.step + 1
+        if reason not in TRY_NEXT or step >= len(execution.request.chain):
+            return False
+        following = execution.request.chain[step]
+        values: dict[str, Any] = {
+            "backend": following.backend,
+            "account": following.account,
+            "model": following.model,
+            "step": step,
+        }
+        if execution.state is State.PREPARING:
+            store.change(conn, execution.id, **values, reason=reason, detail=detail)
+            return True
+        return store.move(conn, execution.id, State.PREPARING, **values, reason=reason, detail=detail) is not None
 
     def _finish(
         self, execution_id: str, state: State, reason: str | None, detail: str | None, attempt: Attempt | None = None
@@ -414,15 +516,10 @@ class Worker:
                 **changes,
             )
             # A cancel that came in the very last moment stands: the execution is STOPPING and ends as CANCELLED.
-            store.move(
-                conn,
-                execution_id,
-                State.CANCELLED,
-                only_from={State.STOPPING},
-                reason="cancelled",
-                ended_at=self._ports.clock.now(),
-                **changes,
-            )
+            left = store.get(conn, execution_id)
+            if left.state is State.STOPPING:
+                final, why = _stopped(left)
+                store.move(conn, execution_id, final, reason=why, ended_at=self._ports.clock.now(), **changes)
         self._ring(execution_id)
         self.wake_waiting()
 
@@ -456,12 +553,37 @@ class Worker:
             store.drop_attempt(conn, attempt.id)
             store.move(conn, execution.id, State.PREPARING, only_from={State.RUNNING})
 
+    def _wait_for_turn(self, execution: Execution) -> bool:
+        """Whether its bot, or its bot on the same subject, runs as many as it may."""
+        request = execution.request
+        if not request.most and not request.most_per_subject:
+            return False
+        full = None
+        with self._ports.db.write() as conn:
+            store.bump(conn, "rev")
+            if request.most and store.count_admitted(conn, request.origin, None, execution.id) >= request.most:
+                full = "bot_full"
+            elif request.most_per_subject and request.subject is not None:
+                busy = store.count_admitted(conn, request.origin, request.subject, execution.id)
+                full = "subject_full" if busy >= request.most_per_subject else None
+            if full is None:
+                store.change(conn, execution.id, admitted=True)
+                return False
+            store.move(conn, execution.id, State.WAITING, reason=full, detail=REASONS[full].title)
+        self._ring(execution.id)
+        return True
+
     def _wait_for_project(self, execution: Execution) -> None:
         with self._ports.db.write() as conn:
             store.bump(conn, "rev")
             if not self._ports.workspaces.is_full(execution.request.project_id):
                 return
-            store.move(conn, execution.id, State.WAITING, reason="project_full", detail=REASONS["project_full"].title)
+            told: dict[str, Any] = {
+                "reason": "project_full",
+                "detail": REASONS["project_full"].title,
+                "admitted": False,
+            }
+            store.move(conn, execution.id, State.WAITING, **told)
         self._ring(execution.id)
 
     def _wait_for_account(self, execution: Execution, account: Account) -> bool:
@@ -473,7 +595,7 @@ class Worker:
                 return False
             detail = f"{account.name}: {REASONS['account_full'].title}"
             waiting: dict[str, Any] = {"reason": "account_full", "detail": detail, "account_name": account.name}
-            store.move(conn, execution.id, State.WAITING, **waiting)
+            store.move(conn, execution.id, State.WAITING, **waiting, admitted=False)
         self._ring(execution.id)
         return True
 
@@ -488,14 +610,40 @@ class Worker:
                     waiting.reason == "account_full"
                     and store.count_active(conn, account_name=waiting.account_name) >= self._ports.account_limit()
                 )
-                if full:
-                    continue
-                moved = store.move(conn, waiting.id, State.QUEUED, turn=waiting.turn + 1, reason=None, detail=None)
-                if moved is not None:
-                    self._ports.engine.enqueue(conn, moved)
-                    woken.append(moved.id)
+                full = full or self._has_no_turn(conn, waiting)
+                if not full and self._put_back(conn, waiting):
+                    woken.append(waiting.id)
         for execution_id in woken:
             self._ring(execution_id)
+
+    def _has_no_turn(self, conn: sa.Connection, waiting: Execution) -> bool:
+        request = waiting.request
+        if waiting.reason == "bot_full":
+            return store.count_admitted(conn, request.origin, None, waiting.id) >= request.most
+        if waiting.reason == "subject_full":
+            return store.count_admitted(conn, request.origin, request.subject, waiting.id) >= request.most_per_subject
+        return False
+
+    def _put_back(self, conn: sa.Connection, waiting: Execution) -> bool:
+        turn = waiting.turn + 1
+        moved = store.move(conn, waiting.id, State.QUEUED, turn=turn, reason=None, detail=None, resume_at=None)
+        if moved is not None:
+            self._ports.engine.enqueue(conn, moved)
+        return moved is not None
+
+    def wake_due(self) -> datetime | None:
+        """Puts back into the queue whose time has come; gives when the next one's comes."""
+        now = self._ports.clock.now()
+        with self._ports.db.read() as conn:
+            due = store.due(conn, now)
+        if due:
+            with self._ports.db.write() as conn:
+                woken = [waiting.id for waiting in due if self._put_back(conn, waiting)]
+            for execution_id in woken:
+                self._ring(execution_id)
+            self._ports.engine.hurry()
+        with self._ports.db.read() as conn:
+            return store.next_due(conn)
 
     def _attempts(self, execution_id: str) -> list[Attempt]:
         with self._ports.db.read() as conn:
@@ -504,6 +652,12 @@ class Worker:
     def _ring(self, execution_id: str) -> None:
         for topic in (f"execution:{execution_id}", "executions", "slots"):
             self._ports.bus.ring(topic)
+
+
+def _stopped(execution: Execution) -> tuple[State, str]:
+    """How an execution ends that was asked to stop."""
+    superseded = execution.reason == "superseded"
+    return (State.SUPERSEDED, "superseded") if superseded else (State.CANCELLED, "cancelled")
 
 
 def _shown(command: Command, secrets: tuple[str, ...]) -> tuple[str, ...]:

@@ -75,6 +75,12 @@ def is_local(url: str) -> bool:
     return url.startswith(("/", "file://"))
 
 
+def is_of_this_machine(url: str) -> bool:
+    """Whether an http address is answered by this machine itself (RFC 6761): nobody on the way can listen."""
+    host = (urlsplit(url).hostname or "") if url.startswith("http://") else ""
+    return host in ("localhost", "127.0.0.1") or host.endswith(".localhost")
+
+
 def _check_local(url: str) -> None:
     if url.startswith("file://") and not url.startswith("file:///"):
         raise _bad_url("A file address names no host: file:///path.")
@@ -86,7 +92,7 @@ def _check_address(url: str) -> None:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _bad_url("The address cannot be read.") from None
-    if parts.scheme not in ("https", "ssh"):
+    if parts.scheme not in ("https", "ssh") and not is_of_this_machine(url):
         raise _bad_url(f"Addresses that begin with {parts.scheme}:// are refused.")
     if not _HOST.match(host) or port == 0:
         raise _bad_url("The host in the address is not a host's name.")
@@ -96,7 +102,7 @@ def _check_address(url: str) -> None:
 
 
 def _check_user(parts: SplitResult) -> None:
-    if parts.password is not None or (parts.scheme == "https" and parts.username is not None):
+    if parts.password is not None or (parts.scheme != "ssh" and parts.username is not None):
         raise Invalid(
             "An address cannot hold a user's name, password or token: it is stored and shown.",
             field="url",

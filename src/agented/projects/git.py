@@ -13,15 +13,16 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agented.kit.errors import AgentedError, CommandFailed, Conflict, Invalid, NotFound, Unavailable
 from agented.kit.process import Finished, run
-from agented.projects.checks import check_ref, is_local
+from agented.projects.checks import check_ref, check_url, is_local, is_of_this_machine
 from agented.projects.model import Ref, RefKind
 
 _FLAGS = tuple(
@@ -98,6 +99,13 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeEntry:
+    mode: str
+    oid: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What `cat-file --batch-check` says of a name."""
 
@@ -107,10 +115,16 @@ class Entry:
 
 
 class Git:
-    """env: what the environment of every git is built from; variables that begin with GIT_ are not taken over."""
+    """env: what the environment of every git is built from; variables that begin with GIT_ are not taken over.
 
-    def __init__(self, env: Mapping[str, str], program: str = "git") -> None:
+    helper: the credential helper of an https address, or None.
+    """
+
+    def __init__(
+        self, env: Mapping[str, str], program: str = "git", helper: Callable[[str], str | None] = lambda _: None
+    ) -> None:
         self._program = program
+        self._helper = helper
         self._env = {
             **{name: value for name, value in env.items() if not name.startswith("GIT_") or name in _KEPT_VARIABLES},
             "GIT_TERMINAL_PROMPT": "0",
@@ -263,7 +277,15 @@ class Git:
 
     def clone(self, url: str, folder: Path) -> None:
         """Clones into a folder that is not there yet. The url is one that `check_url` has let pass."""
-        args = ["clone", "--quiet", "--no-recurse-submodules", "--no-hardlinks", "--template=", "--origin=origin"]
+        args = [
+            *self._sign_in(url),
+            "clone",
+            "--quiet",
+            "--no-recurse-submodules",
+            "--no-hardlinks",
+            "--template=",
+            "--origin=origin",
+        ]
         self.run([*args, "--", url, str(folder)], cwd=folder.parent, env=_allow(url), timeout_s=_CLONE_S)
 
     def fetch(self, repository: Path, url: str, timeout_s: float) -> None:
@@ -272,6 +294,81 @@ class Git:
         Raises Conflict when the clone's own configuration names programs that a fetch would run.
         """
         place = Place(repository=repository)
+        self._check_config(repository)
+        args = [
+            *self._sign_in(url),
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--",
+        ]
+        self.run([*args, url, "+refs/heads/*:refs/remotes/origin/*"], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def remote_url(self, repository: Path) -> str | None:
+        """The address of `origin`, if it is one that we would fetch from."""
+        args = ["config", "--local", "--get", "remote.origin.url"]
+        url = self.try_run(args, place=Place(repository=repository)).text.strip()
+        try:
+            return check_url(url)
+        except Invalid:
+            return None
+
+    def fetch_ref(self, repository: Path, url: str, ref: str, kept: str, timeout_s: float) -> None:
+        """Brings one ref of the remote and keeps it under a name of ours."""
+        self._check_config(repository)
+        args = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--"]
+        place = Place(repository=repository)
+        self.run([*self._sign_in(url), *args, url, f"+{ref}:{kept}"], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def push(self, repository: Path, url: str, commit: str, branch: str, timeout_s: float = _LONG_S) -> None:
+        """Makes the branch of the remote stand at the commit; a branch that moved meanwhile is not overwritten.
+
+        Raises CommandFailed with git's words.
+        """
+        self._check_config(repository)
+        args = ["push", "--quiet", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--"]
+        place = Place(repository=repository)
+        refspec = f"{commit}:refs/heads/{check_ref(branch)}"
+        self.run([*self._sign_in(url), *args, url, refspec], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def branch_at(self, url: str, branch: str, timeout_s: float = 60) -> str | None:
+        """The commit at which a branch of the remote stands; None when there is no such branch."""
+        args = ["ls-remote", "--heads", "--", url, f"refs/heads/{check_ref(branch)}"]
+        told = self.run([*self._sign_in(url), *args], env=_allow(url), timeout_s=timeout_s).decode("utf-8", "replace")
+        return told.split("\t")[0] or None
+
+    def delete_branch(self, repository: Path, url: str, branch: str) -> None:
+        args = ["push", "--quiet", "--no-verify", "--", url, f":refs/heads/{check_ref(branch)}"]
+        self.run([*self._sign_in(url), *args], place=Place(repository=repository), env=_allow(url), timeout_s=_LONG_S)
+
+    def merge_base(self, repository: Path, one: str, other: str) -> str | None:
+        done = self.try_run(["merge-base", "--end-of-options", one, other], place=Place(repository=repository))
+        return done.text.strip() or None if done.code == 0 else None
+
+    def tree(self, place: Place, commit: str) -> list[TreeEntry]:
+        """Every file of a commit."""
+        listed = self.run(["ls-tree", "-r", "-z", "--full-tree", commit], place=place)
+        found = []
+        for row in listed.split(b"\0"):
+            head, tab, path = row.partition(b"\t")
+            if tab:
+                mode, _, oid = head.decode().split(" ")
+                found.append(TreeEntry(mode, oid, os.fsdecode(path)))
+        return found
+
+    def tree_with(self, place: Place, commit: str, *, without: Sequence[str], entries: Sequence[TreeEntry]) -> str:
+        """The tree of a commit without some paths and with other entries. The place names a temporary index."""
+        self.run(["read-tree", commit], place=place)
+        rows = [f"0 {'0' * 40}\t{path}" for path in without]
+        rows += [f"{entry.mode} {entry.oid}\t{entry.path}" for entry in entries]
+        stdin = b"".join(os.fsencode(row) + b"\0" for row in rows)
+        self.run(["update-index", "-z", "--index-info"], place=place, stdin=stdin)
+        return self.write_tree(place)
+
+    def _check_config(self, repository: Path) -> None:
+        """Raises Conflict when the repository's own configuration names programs that a fetch or push would run."""
         named = self._local_keys(repository, _PROGRAM_KEYS)
         if named:
             raise Conflict(
@@ -279,12 +376,18 @@ class Git:
                 code="programs_in_config",
                 hint=f"Remove these keys from {repository}/config.",
             )
-        args = ["fetch", "--quiet", "--prune", "--no-recurse-submodules", "--no-write-fetch-head", "--"]
-        self.run([*args, url, "+refs/heads/*:refs/remotes/origin/*"], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def _sign_in(self, url: str) -> list[str]:
+        """What `gh auth setup-git` would write into the person's configuration, for this one command."""
+        helper = self._helper(url)
+        if helper is None:
+            return []
+        parts = urlsplit(url)
+        return ["-c", f"credential.{parts.scheme}://{parts.netloc}.helper={helper}"]
 
     def default_branch_at(self, url: str, timeout_s: float) -> str | None:
         """What the repository at the address calls its default branch now."""
-        args = ["ls-remote", "--symref", "--", url, "HEAD"]
+        args = [*self._sign_in(url), "ls-remote", "--symref", "--", url, "HEAD"]
         first = self.run(args, env=_allow(url), timeout_s=timeout_s).decode("utf-8", "replace").partition("\t")[0]
         return first.removeprefix("ref: refs/heads/") if first.startswith("ref: refs/heads/") else None
 
@@ -503,7 +606,9 @@ def _copy(source: Path, target: Path) -> bool:
 
 
 def _allow(url: str) -> dict[str, str]:
-    return {"GIT_ALLOW_PROTOCOL": "file" if is_local(url) else "https:ssh"}
+    if is_local(url):
+        return {"GIT_ALLOW_PROTOCOL": "file"}
+    return {"GIT_ALLOW_PROTOCOL": "https:ssh:http" if is_of_this_machine(url) else "https:ssh"}
 
 
 def _quoted(path: Path) -> str:
@@ -571,7 +676,7 @@ def _explain(args: Sequence[str], done: Finished) -> AgentedError:
             hint=f"When no git is at work there: rm {busy[1] or f'{busy[2]}.lock'}",
         )
     verb = next(word for word in args if "=" not in word and not word.startswith("-"))
-    if verb in ("clone", "fetch"):
+    if verb in ("clone", "fetch", "push", "ls-remote"):
         for pattern, message, hint in _REASONS:
             if re.search(pattern, said):
                 return CommandFailed(f"{message} Git says: {said}", output=said, code="clone_failed", hint=hint)

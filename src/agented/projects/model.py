@@ -27,6 +27,20 @@ class Project:
     forgotten_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a workspace begins with.
+
+    ref: a branch, tag or commit; None is the default branch. fetch: a ref of the remote that is brought before, such as
+    refs/pull/7/head; it is what the workspace begins with unless `ref` names a commit that came with it.
+    config_from: the commit from which the CLIs' own configuration is taken, instead of from what outsiders wrote.
+    """
+
+    ref: str | None = None
+    fetch: str | None = None
+    config_from: str | None = None
+
+
 class WorkspaceState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"

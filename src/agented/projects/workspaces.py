@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -23,9 +23,10 @@ from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound
 from agented.kit.ids import new_id
 from agented.projects import changes, store
 from agented.projects.changes import Span
+from agented.projects.checks import check_ref
 from agented.projects.folders import REPOSITORIES, UNFINISHED, erase
 from agented.projects.git import Git, Place, common_folder, find_repository, follow_link
-from agented.projects.model import Changes, Project, Workspace, WorkspaceState
+from agented.projects.model import Changes, Hunk, Project, Wanted, Workspace, WorkspaceState
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +55,26 @@ class _Saved:
 
 
 class Workspaces:
-    """folder: the data folder. limit: how many workspaces a project may have open at once, asked at each open."""
+    """folder: the data folder. limit: how many workspaces a project may have open at once, asked at each open.
+    config_names: files and folders that hold the CLIs' own configuration, by their names, wherever they stand.
+    """
 
-    def __init__(self, db: Database, git: Git, folder: Path, clock: Clock, limit: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        git: Git,
+        folder: Path,
+        clock: Clock,
+        limit: Callable[[], int],
+        config_names: Collection[str] = (),
+    ) -> None:
         self._db = db
         self._git = git
         self._data = folder.resolve()
         self._folder = self._data / FOLDER
         self._clock = clock
         self._limit = limit
+        self._config_names = frozenset(name.casefold() for name in config_names)
         # One execution's calls wait for each other; those of others go on.
         self._locks = tuple(threading.RLock() for _ in range(64))
         self._fetch_lock = threading.Lock()
@@ -79,7 +91,7 @@ class Workspaces:
 
     # --- open
 
-    def open(self, project: Project, ref: str | None, execution_id: str) -> Workspace | None:
+    def open(self, project: Project, wanted: Wanted, execution_id: str) -> Workspace | None:
         """The execution's workspace, made or found again; None when the project is full.
 
         Raises Invalid for a ref the project does not have, and what else keeps git from making it.
@@ -93,7 +105,7 @@ class Workspaces:
             if self.is_full(project.id):
                 return None
             repository = find_repository(project.path)
-            claimed = self._claim(project, execution_id, self._start_of(project, repository, ref))
+            claimed = self._claim(project, execution_id, self._start_of(project, repository, wanted))
             if claimed is None:
                 return None
             try:
@@ -112,8 +124,34 @@ class Workspaces:
             self._make(repository, claimed)
         return claimed
 
-    def _start_of(self, project: Project, repository: Path, ref: str | None) -> str:
-        """The commit to begin with. A default branch that was renamed meanwhile is looked up anew."""
+    def _start_of(self, project: Project, repository: Path, wanted: Wanted) -> str:
+        """The commit to begin with, with the configuration that it may have."""
+        commit = self._commit_of(project, repository, wanted)
+        if wanted.config_from is None:
+            return commit
+        source = self._git.resolve(repository, wanted.config_from)
+        return self._with_config_of(repository, commit, source)
+
+    def _with_config_of(self, repository: Path, commit: str, source: str) -> str:
+        """A commit like the first, in which the CLIs' configuration is that of the second and nobody else's."""
+        with self._scratch() as scratch:
+            place = Place(repository=repository, index=scratch / "index")
+            here = [entry for entry in self._git.tree(place, commit) if self._is_config(entry.path)]
+            there = [entry for entry in self._git.tree(place, source) if self._is_config(entry.path)]
+            if here == there:
+                return commit
+            tree = self._git.tree_with(place, commit, without=[entry.path for entry in here], entries=there)
+            message = f"Configuration of the AI CLIs as in {source}\n\nWhat came with {commit} is left out.\n"
+            return self._git.commit_tree(place, tree, [commit], message, self._clock.now())
+
+    def _is_config(self, path: str) -> bool:
+        return any(part.casefold() in self._config_names for part in path.split("/"))
+
+    def _commit_of(self, project: Project, repository: Path, wanted: Wanted) -> str:
+        """A default branch that was renamed meanwhile is looked up anew."""
+        ref = wanted.ref
+        if wanted.fetch is not None:
+            return self._fetched(project, repository, wanted.fetch, ref)
         if project.url is not None:
             project = self._fetch(project, repository, project.url)
         ours = project.url is not None
@@ -128,6 +166,20 @@ class Workspaces:
         with self._db.write() as conn:
             store.change(conn, project.id, default_branch=branch)
         return self._git.resolve(repository, branch, remote_first=ours)
+
+    def _fetched(self, project: Project, repository: Path, ref: str, commit: str | None) -> str:
+        """The commit of a ref of the remote; the named one, when it came with it."""
+        url = project.url or self._git.remote_url(repository)
+        if url is None:
+            raise Invalid("The project has no remote to fetch from.", field="ref", hint="Add it by its address.")
+        check_ref(ref)
+        kept = f"refs/agented/{ref.removeprefix('refs/')}"
+        self._git.fetch_ref(repository, url, ref, kept, _FETCH_TIMEOUT_S)
+        tip = self._git.resolve(repository, kept)
+        if commit is None or commit == tip:
+            return tip
+        known = self._git.look_up(Place(repository=repository), [f"{commit}^{{commit}}"])[0]
+        return tip if known is None else known.oid
 
     def _fetch(self, project: Project, repository: Path, url: str) -> Project:
         """Brings a clone of ours up to date; what is there already does when its host does not answer."""
@@ -230,6 +282,33 @@ class Workspaces:
         """The same as a patch for `git apply`, binary files included."""
         with self._lock(workspace.execution_id), self._span(workspace) as span:
             return b"" if span.head == span.base else changes.make_patch(self._git, span)
+
+    def commit(self, workspace: Workspace, message: str) -> str | None:
+        """A commit of all that was made in the workspace; None when nothing was. The folder stays as it is."""
+        with self._lock(workspace.execution_id), self._scratch() as scratch:
+            now = self._current(workspace)
+            repository = self._repository(now)
+            place = _place(repository, now.path, index=scratch / "index")
+            if not self._git.stage(place, now.base, durable=True):
+                raise Conflict("Not all of the workspace could be read.", code="unreadable_files")
+            tree = self._git.write_tree(place)
+            names = ["HEAD^{commit}", "HEAD^{tree}", f"{now.base}^{{tree}}"]
+            head, head_tree, base_tree = (None if one is None else one.oid for one in self._git.look_up(place, names))
+            if tree == base_tree or head is None:
+                return None
+            if tree == head_tree:
+                return head
+            return self._git.commit_tree(place, tree, [head], message, self._clock.now())
+
+    def changed_lines(self, workspace: Workspace, base: str, head: str) -> dict[str, frozenset[int]]:
+        """Numbers of the lines, in the new version of each file, that a difference shows: where comments may stand."""
+        now = self._current(workspace)
+        repository = self._repository(now)
+        start = self._git.merge_base(repository, base, head)
+        if start is None:
+            return {}
+        found = changes.collect(self._git, Span(Place(repository=repository), start, head))
+        return {file.path: frozenset(_new_lines(file.hunks)) for file in found.files}
 
     @contextmanager
     def _span(self, workspace: Workspace) -> Iterator[Span]:
@@ -454,6 +533,15 @@ class Workspaces:
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=parent) as folder:
             yield Path(folder)
+
+
+def _new_lines(hunks: Iterable[Hunk]) -> Iterator[int]:
+    for hunk in hunks:
+        number = hunk.new_start
+        for line in hunk.lines:
+            if line.kind != "-":
+                yield number
+                number += 1
 
 
 def _git_dir(repository: Path, path: Path) -> Path:

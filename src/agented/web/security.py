@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
@@ -57,6 +57,8 @@ class Rules:
     cors_origins: frozenset[str]
     max_body_bytes: int
     tls: bool
+    larger: Mapping[str, int] = field(default_factory=dict)
+    """Paths that take more."""
 
 
 class SafeHeaders:
@@ -144,6 +146,7 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
         self._max = rules.max_body_bytes
+        self._larger = rules.larger
         self._clock = rules.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,8 +154,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         said = Headers(scope=scope).get("content-length", "0")
-        if not said.isdecimal() or int(said[:20]) > self._max:
-            error = TooLarge(f"The body is larger than {self._max:,} bytes.")
+        most = self._larger.get(scope["path"].rstrip("/"), self._max)
+        if not said.isdecimal() or int(said[:20]) > most:
+            error = TooLarge(f"The body is larger than {most:,} bytes.")
             await error_response(error, self._clock)(scope, receive, send)
             return
         size = 0
@@ -162,7 +166,7 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 size += len(message.get("body", b""))
-                if size > self._max:
+                if size > most:
                     raise HTTPException(413)
             return message
 

@@ -52,6 +52,10 @@ class Door:
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
 
 
+_LARGER = {"/api/webhooks/github": 25 * 1024 * 1024}
+"""GitHub delivers nothing larger."""
+
+
 def build_app(door: Door) -> FastAPI:
     """Raises Broken when a route declares no role."""
     auth = Auth(door.db, door.clock, door.secret)
@@ -85,6 +89,7 @@ def _set_guards(app: FastAPI, door: Door, auth: Auth) -> None:
         hosts=hosts_of(door.allowed_hosts),
         cors_origins=frozenset(door.cors_origins),
         max_body_bytes=door.max_body_bytes,
+        larger=_LARGER,
         tls=door.tls,
     )
     app.add_middleware(Gate, table=table_of(app.routes), auth=auth, clock=door.clock, tls=door.tls)

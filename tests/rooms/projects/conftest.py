@@ -13,7 +13,7 @@ from agented.kit.db import Database, metadata
 from agented.kit.ids import new_id
 from agented.projects.add import add_by_path
 from agented.projects.git import Git
-from agented.projects.model import Project, Workspace
+from agented.projects.model import Project, Wanted, Workspace
 from agented.projects.workspaces import Workspaces
 
 
@@ -73,7 +73,7 @@ class House:
         return add_by_path(self.db, self.git, str(self.repo.path), self.clock)
 
     def open(self, ref: str | None = None, execution_id: str | None = None) -> Workspace:
-        workspace = self.workspaces.open(self.project(), ref, execution_id or new_id("exe"))
+        workspace = self.workspaces.open(self.project(), Wanted(ref), execution_id or new_id("exe"))
         assert workspace is not None
         return workspace
 

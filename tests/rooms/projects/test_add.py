@@ -13,7 +13,7 @@ from agented.kit.ids import new_id
 from agented.projects import store
 from agented.projects.add import add_by_path, add_by_url, add_sample, forget
 from agented.projects.git import Git, find_repository
-from agented.projects.model import Project, RefKind
+from agented.projects.model import Project, RefKind, Wanted
 from tests.rooms.projects.conftest import House, Repo
 
 
@@ -148,13 +148,13 @@ def clone(house: House) -> Project:
 def test_a_clone_is_brought_up_to_date_before_work_starts(house: House) -> None:
     project = clone(house)
     newer = house.repo.commit("newer")
-    workspace = house.workspaces.open(project, None, new_id("exe"))
+    workspace = house.workspaces.open(project, Wanted(), new_id("exe"))
     assert workspace is not None
     assert workspace.base == newer
     house.repo.git("checkout", "-q", "-b", "topic")
     topic = house.repo.commit("topic")
     house.clock.forward(60)
-    again = house.workspaces.open(project, "topic", new_id("exe"))
+    again = house.workspaces.open(project, Wanted("topic"), new_id("exe"))
     assert again is not None
     assert again.base == topic
 
@@ -163,7 +163,7 @@ def test_a_clone_follows_a_default_branch_that_was_renamed(house: House) -> None
     project = clone(house)
     house.repo.git("branch", "-m", "trunk", "stem")
     newer = house.repo.commit("newer")
-    workspace = house.workspaces.open(project, None, new_id("exe"))
+    workspace = house.workspaces.open(project, Wanted(), new_id("exe"))
     assert workspace is not None
     assert workspace.base == newer
     with house.db.read() as conn:
@@ -174,7 +174,7 @@ def test_a_clone_whose_origin_is_gone_goes_on_with_what_it_has(house: House) -> 
     project = clone(house)
     tip = house.repo.git("rev-parse", "HEAD")
     house.repo.path.rename(house.repo.path.with_name("away"))
-    workspace = house.workspaces.open(project, None, new_id("exe"))
+    workspace = house.workspaces.open(project, Wanted(), new_id("exe"))
     assert workspace is not None
     assert workspace.base == tip
 
@@ -189,7 +189,7 @@ def test_the_sample_is_made_once_and_works(house: House) -> None:
     assert repo.git("rev-list", "--count", "HEAD") == "2"
     assert {path.name for path in sample.path.iterdir()} >= {"README.md", "teatime.py", "test_teatime.py"}
     assert [path.name for path in (house.data / "repositories").iterdir()] == ["sample"]
-    workspace = house.workspaces.open(sample, None, new_id("exe"))
+    workspace = house.workspaces.open(sample, Wanted(), new_id("exe"))
     assert workspace is not None
     house.workspaces.close(workspace)
 

@@ -12,6 +12,7 @@ from agented.kit.errors import AgentedError, Conflict, Invalid
 from agented.kit.ids import new_id
 from agented.projects.add import add_by_path, add_by_url
 from agented.projects.git import Git
+from agented.projects.model import Wanted
 from tests.rooms.projects.conftest import House, Repo
 
 
@@ -257,7 +258,7 @@ def test_a_clone_whose_configuration_names_programs_is_not_fetched(house: House,
     house.repo.git("config", "remote.origin.uploadpack", f"touch {canary};git-upload-pack", cwd=project.path)
     with pytest.raises(Conflict, match=r"remote\.origin\.uploadpack"):
         house.git.fetch(clone, str(house.repo.path), 10)
-    assert house.workspaces.open(project, None, new_id("exe")) is not None
+    assert house.workspaces.open(project, Wanted(), new_id("exe")) is not None
     assert not canary.exists()
 
 

@@ -15,7 +15,7 @@ from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound
 from agented.kit.ids import new_id
 from agented.projects import store
 from agented.projects.git import Git
-from agented.projects.model import WorkspaceState
+from agented.projects.model import Wanted, WorkspaceState
 from agented.projects.workspaces import Workspaces
 from tests.rooms.projects.conftest import House, Repo
 
@@ -44,7 +44,7 @@ def test_a_workspace_is_a_worktree_on_its_own_branch_from_the_default_branch(hou
 def test_opening_costs_two_git_processes(house: House, tmp_path: Path, env: dict[str, str]) -> None:
     project = house.project()
     git, calls = counting_git(tmp_path, env)
-    Workspaces(house.db, git, house.data, house.clock, lambda: 5).open(project, None, new_id("exe"))
+    Workspaces(house.db, git, house.data, house.clock, lambda: 5).open(project, Wanted(), new_id("exe"))
     assert len(calls.read_text().splitlines()) == 2
 
 
@@ -116,7 +116,7 @@ def test_a_ref_the_project_does_not_have_is_refused_and_takes_no_place(house: Ho
 def test_a_default_branch_that_was_renamed_is_found(house: House) -> None:
     project = house.project()
     house.repo.git("branch", "-m", "trunk", "stem")
-    workspace = house.workspaces.open(project, None, new_id("exe"))
+    workspace = house.workspaces.open(project, Wanted(), new_id("exe"))
     assert workspace is not None
     assert house.project().default_branch == "stem"
 
@@ -126,18 +126,18 @@ def test_a_full_project_gives_none_until_one_is_closed(house: House) -> None:
     project = house.project()
     first, _second = house.open(), house.open()
     waiting = new_id("exe")
-    assert house.workspaces.open(project, None, waiting) is None
+    assert house.workspaces.open(project, Wanted(), waiting) is None
     assert house.workspaces.is_full(project.id)
-    assert house.workspaces.open(project, None, first.execution_id) == first
+    assert house.workspaces.open(project, Wanted(), first.execution_id) == first
     house.workspaces.close(first)
-    assert house.workspaces.open(project, None, waiting) is not None
+    assert house.workspaces.open(project, Wanted(), waiting) is not None
 
 
 def test_twenty_opens_at_once_never_exceed_the_limit_and_all_work(house: House) -> None:
     house.limit = 12
     project = house.project()
     with ThreadPoolExecutor(20) as pool:
-        given = list(pool.map(lambda _: house.workspaces.open(project, None, new_id("exe")), range(20)))
+        given = list(pool.map(lambda _: house.workspaces.open(project, Wanted(), new_id("exe")), range(20)))
     opened = [workspace for workspace in given if workspace is not None]
     assert len(opened) == 12
     for workspace in opened:
@@ -153,7 +153,7 @@ def test_the_limit_holds_on_postgresql_too(house: House, new_postgres: str) -> N
     project = there.project()
     rooms = [there.restart() for _ in range(4)]
     with ThreadPoolExecutor(12) as pool:
-        given = list(pool.map(lambda n: rooms[n % 4].open(project, None, new_id("exe")), range(12)))
+        given = list(pool.map(lambda n: rooms[n % 4].open(project, Wanted(), new_id("exe")), range(12)))
     assert len([workspace for workspace in given if workspace]) == 5
     db.close()
 
@@ -161,7 +161,7 @@ def test_the_limit_holds_on_postgresql_too(house: House, new_postgres: str) -> N
 def test_opens_of_one_execution_at_once_give_one_workspace(house: House) -> None:
     project, execution_id = house.project(), new_id("exe")
     with ThreadPoolExecutor(8) as pool:
-        given = list(pool.map(lambda _: house.workspaces.open(project, None, execution_id), range(8)))
+        given = list(pool.map(lambda _: house.workspaces.open(project, Wanted(), execution_id), range(8)))
     assert len({workspace.id for workspace in given if workspace}) == 1
     assert None not in given
 
@@ -202,13 +202,13 @@ def test_a_repository_that_is_gone_is_named(house: House) -> None:
     project = house.project()
     house.repo.path.rename(house.repo.path.with_name("elsewhere"))
     with pytest.raises(NotFound, match="no repository at"):
-        house.workspaces.open(project, None, new_id("exe"))
+        house.workspaces.open(project, Wanted(), new_id("exe"))
 
 
 @pytest.mark.parametrize("execution_id", ["", "../x", "a/b", "-x y", "a" * 61, "x\n"])
 def test_ids_that_are_no_ids_make_no_folder(house: House, execution_id: str) -> None:
     with pytest.raises(Invalid):
-        house.workspaces.open(house.project(), None, execution_id)
+        house.workspaces.open(house.project(), Wanted(), execution_id)
 
 
 def test_a_bare_repository_is_a_project(house: House, tmp_path: Path) -> None:
@@ -241,11 +241,13 @@ from agented.kit.clock import SystemClock
 from agented.kit.db import Database
 from agented.projects import store
 from agented.projects.git import Git
+from agented.projects.model import Wanted
 from agented.projects.workspaces import Workspaces
 db = Database({house.db.url.render_as_string()!r})
 with db.read() as conn:
     project = store.get(conn, {project.id!r})
-Workspaces(db, Git({held!r}), Path({str(house.data)!r}), SystemClock(), lambda: 5).open(project, None, {execution_id!r})
+rooms = Workspaces(db, Git({held!r}), Path({str(house.data)!r}), SystemClock(), lambda: 5)
+rooms.open(project, Wanted(), {execution_id!r})
 """
     with subprocess.Popen([sys.executable, "-c", script]) as child:
         until = time.monotonic() + 30
@@ -283,7 +285,7 @@ def test_git_that_is_missing_is_named_and_takes_no_place(house: House, env: dict
     project = house.project()
     rooms = Workspaces(house.db, Git(env, "no-such-git"), house.data, house.clock, lambda: 5)
     with pytest.raises(AgentedError, match="not installed"):
-        rooms.open(project, None, new_id("exe"))
+        rooms.open(project, Wanted(), new_id("exe"))
     with house.db.read() as conn:
         assert store.count_open(conn, project.id) == 0
 

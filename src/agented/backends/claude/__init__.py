@@ -14,6 +14,7 @@ BACKEND = Backend(
     tested=VersionRange("2.1.300", "2.2"),
     build_command=build_command,
     new_output=new_output,
+    config_names=(".claude", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md", ".claude-plugin"),
     home_env=home_env,
     default_home=default_home,
     install_hint="npm install -g @anthropic-ai/claude-code@latest",

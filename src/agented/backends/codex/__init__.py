@@ -15,6 +15,7 @@ BACKEND = Backend(
     tested=VersionRange("0.160", "0.170"),
     build_command=build_command,
     new_output=new_output,
+    config_names=(".codex", "AGENTS.md", "AGENTS.override.md", ".agents"),
     home_env=home_env,
     default_home=default_home,
     install_hint="npm install -g @openai/codex@latest",

@@ -14,6 +14,7 @@ BACKEND = Backend(
     tested=VersionRange("0.55", "0.70"),
     build_command=build_command,
     new_output=new_output,
+    config_names=(".gemini", "GEMINI.md", ".geminiignore"),
     home_env=home_env,
     default_home=default_home,
     install_hint="npm install -g @google/gemini-cli@latest",

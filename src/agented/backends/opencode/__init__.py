@@ -15,6 +15,7 @@ BACKEND = Backend(
     tested=VersionRange("1.18", "1.19"),
     build_command=build_command,
     new_output=new_output,
+    config_names=(".opencode", "opencode.json", "opencode.jsonc", "AGENTS.md"),
     home_env=home_env,
     default_home=default_home,
     install_hint="npm install -g opencode-ai@latest",
