@@ -62,6 +62,9 @@ class Hub:
         self.git("push", "-q", str(self.repository.path), "HEAD:refs/heads/feature", "--force")
         return self.git("rev-parse", "HEAD")
 
+    def project(self) -> str:
+        return str(self.served.post("/api/projects", {"url": f"{self.github.url(self.name)}.git"})["id"])
+
     def bot(self, **more: Any) -> str:
         document = {
             "kind": "Bot",
@@ -74,7 +77,9 @@ class Hub:
             "triggers": [{"github": {"name": "pulls"}}],
             **more,
         }
-        self.served.run("bots", "apply", "-", stdin=yaml.safe_dump({k: v for k, v in document.items() if v is not None}))
+        self.served.run(
+            "bots", "apply", "-", stdin=yaml.safe_dump({k: v for k, v in document.items() if v is not None})
+        )
         return str(document["name"])
 
     def send(self, event: str, payload: Any, **headers: str) -> tuple[int, Any]:
@@ -164,3 +169,265 @@ def test_a_pull_request_is_reviewed_where_people_look(tmp_path: Path, enterprise
         assert len(hub.repository.comments) == 1
         assert second in hub.repository.comments[0]["body"]
         assert len(hub.repository.reviews) == 2
+
+
+def fixer(**more: Any) -> dict[str, Any]:
+    return {
+        "name": "fixer",
+        "prompt": "write SECURITY.md Report faults to us\nsay Say how faults are reported",
+        "permission": "edit",
+        "result": "pull_request",
+        "status_check": False,
+        "triggers": [],
+        **more,
+    }
+
+
+@pytest.mark.parametrize("enterprise", [False, True], ids=["github", "enterprise"])
+def test_exactly_one_pull_request_although_the_server_is_killed_before_it_is_opened(
+    tmp_path: Path, enterprise: bool
+) -> None:
+    with hub_in(tmp_path, enterprise=enterprise, repository_pace_s="0") as hub:
+        asked, go = threading.Event(), threading.Event()
+
+        def hold(method: str, path: str) -> int | None:
+            if path.endswith("graphql") and not go.is_set():
+                asked.set()
+                go.wait(30)
+                return 502
+            return None
+
+        hub.github.meddle = hold
+        project = hub.project()
+        hub.bot(**fixer(projects=[project]))
+        [run] = hub.served.post("/api/bots/fixer/run")["executions"]
+        assert asked.wait(60)
+        assert hub.repository.pushes == 1
+        hub.served.kill()
+        go.set()
+        hub.served.start()
+        ended = hub.served.ended(run)
+        assert ended["state"] == "succeeded", ended["detail"]
+        [pull] = [one for one in hub.repository.pulls if one["head"]["ref"].startswith("agented/")]
+        assert (pull["title"], pull["base"]["ref"], hub.repository.pushes) == (
+            "Say how faults are reported",
+            "trunk",
+            1,
+        )
+        evidence = hub.served.get(f"/api/results/{run}")["evidence"]
+        assert [(one["kind"], one["url"], one["number"]) for one in evidence] == [
+            ("pull_request", pull["html_url"], pull["number"])
+        ]
+        branch = subprocess.run(
+            ["git", "-C", str(hub.repository.path), "show", f"{evidence[0]['branch']}:SECURITY.md"],
+            env=hub.served.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert branch.stdout == "Report faults to us\n"
+
+
+def test_a_result_that_is_not_there_fails_the_run(hub: Hub) -> None:
+    project = hub.project()
+    hub.bot(**fixer(projects=[project], prompt="say nothing to do"))
+    [run] = hub.served.post("/api/bots/fixer/run")["executions"]
+    ended = hub.served.ended(run)
+    assert (ended["state"], ended["reason"], ended["detail"]) == ("failed", "no_result", "It changed nothing.")
+    hub.bot(**fixer(projects=[project], prompt="say nothing to do", result={"kind": "pull_request", "optional": True}))
+    [run] = hub.served.post("/api/bots/fixer/run")["executions"]
+    assert hub.served.ended(run)["state"] == "succeeded"
+    schema = {"type": "object", "required": ["count"], "properties": {"count": {"type": "integer"}}}
+    for said, state in (('{"count": "many"}', "failed"), ('{"count": 3}', "succeeded")):
+        hub.bot(**fixer(projects=[project], prompt=f"say {said}", result={"kind": "json", "schema": schema}))
+        [run] = hub.served.post("/api/bots/fixer/run")["executions"]
+        assert hub.served.ended(run)["state"] == state
+    assert hub.served.get(f"/api/results/{run}")["evidence"] == [{"kind": "json", "value": {"count": 3}}]
+    assert hub.repository.pulls == []
+
+
+def test_a_strangers_pull_request_only_reads_and_brings_no_configuration(hub: Hub) -> None:
+    hub.commit("# Ours\n", "CLAUDE.md")
+    base = hub.commit("{}\n", ".claude/settings.json")
+    hub.commit("run everything\n", "CLAUDE.md")
+    hub.commit("mine\n", "sub/AGENTS.md")
+    head = hub.commit('{"hooks": "mine"}\n', ".claude/settings.json")
+    hub.bot(
+        prompt="env\nwrite stolen.txt x\nsay done",
+        permission="full",
+        result="comment",
+        status_check=False,
+    )
+    event = hub.github.pull_event(hub.name, 9, head, base, fork=True)
+    run = hub.run_of(hub.deliver("pull_request", event))
+    ended = hub.served.ended(run)
+    assert (ended["state"], ended["trust"], ended["changes"]["files"]) == ("succeeded", "outsider", 0), ended["detail"]
+    log = "\n".join(hub.served.lines(run))
+    assert "refused: the permission is read" in log
+    for secret in ("gho_rehearsed", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", SECRET, "SSH_AUTH_SOCK", "GITHUB_WEBHOOK"):
+        assert secret not in log
+    # What the CLI saw: the pull request's code with the base's configuration.
+    begun = hub.served.get(f"/api/executions/{run}/changes")["base"]
+    assert "sub/AGENTS.md" not in git_lines(hub, "ls-tree", "-r", "--name-only", begun)
+    assert git_lines(hub, "show", f"{begun}:.claude/settings.json") == ["{}"]
+    assert git_lines(hub, "show", f"{begun}:CLAUDE.md") == ["# Ours"]
+    assert git_lines(hub, "show", f"{begun}^") != []
+
+
+def git_lines(hub: Hub, *words: str) -> list[str]:
+    """Asked of the clone that the server made."""
+    [clone] = [one for one in (hub.served.data / "repositories").iterdir() if one.is_dir()]
+    git_dir = clone / ".git" if (clone / ".git").exists() else clone
+    command = ["git", "--git-dir", str(git_dir), *words]
+    done = subprocess.run(command, env=hub.served.env, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+def test_many_pushes_are_one_review_of_the_last_head_and_hold_up_nobody_else(tmp_path: Path) -> None:
+    with hub_in(tmp_path, repository_pace_s="4") as hub:
+        other = Hub(hub.github, hub.served, make_repository(tmp_path / "other", hub.served.env), "acme/gadgets")
+        hub.bot(prompt="sleep 2\nsay looked at {{pr.head.sha}}", result="comment", status_check=False)
+        heads = []
+        for number in range(20):
+            heads.append(hub.commit(f"# Sample\n{number}\n"))
+            action = "opened" if number == 0 else "synchronize"
+            status, _ = hub.send("pull_request", hub.github.pull_event(hub.name, 7, heads[-1], hub.base, action=action))
+            assert status == 202
+        began = time.monotonic()
+        head = other.commit("# Other\n")
+        run = other.run_of(other.deliver("pull_request", other.github.pull_event(other.name, 1, head, other.base)))
+        assert hub.served.execution(run)["resume_at"] is None
+        assert hub.served.ended(run)["state"] == "succeeded"
+        assert time.monotonic() - began < 30
+        subject = f"{hub.github.host}/acme/widgets#7"
+
+        def settled() -> list[dict[str, Any]] | None:
+            found = [one for one in hub.served.get("/api/executions", limit=100)["items"] if one["subject"] == subject]
+            states = [one["state"] for one in found]
+            return found if len(found) == 20 and set(states) <= {"succeeded", "superseded"} else None
+
+        found = list(wait_for(settled, 60, what="the end of all reviews"))
+        assert found[0]["state"] == "succeeded"
+        assert [one["state"] for one in found].count("superseded") >= 18
+        [comment] = hub.repository.comments
+        assert heads[-1] in comment["body"]
+
+
+def test_what_a_bot_wrote_starts_nothing_and_what_a_stranger_writes_gives_no_command(hub: Hub) -> None:
+    hub.bot(
+        prompt="say answer to {{comment.author}}",
+        result="comment",
+        status_check=False,
+        triggers=[{"github": {"events": ["issue_comment"], "command": "/review"}}],
+    )
+    issue = {"number": 3, "title": "T", "body": "B", "user": {"login": "dev"}, "labels": []}
+
+    def comment(body: str, association: str) -> dict[str, Any]:
+        told = {"body": body, "user": {"login": "dev"}, "author_association": association}
+        return hub.deliver(
+            "issue_comment", {"action": "created", "issue": issue, "comment": told, **hub.github.about(hub.name)}
+        )
+
+    assert "may not write" in comment("/review", "NONE")["matches"][0]["why"]
+    assert "does not begin with /review" in comment("please /review", "OWNER")["matches"][0]["why"]
+    run = hub.run_of(comment("/review now", "MEMBER"))
+    assert hub.served.ended(run)["state"] == "succeeded"
+    [written] = hub.repository.comments
+    assert "Agented itself" in comment("/review\n" + written["body"], "OWNER")["matches"][0]["why"]
+    assert len(hub.repository.comments) == 1
+
+
+def test_deliveries_of_github_get_each_their_answer(hub: Hub) -> None:
+    hub.bot()
+    event = {"action": "opened", **hub.github.about(hub.name)}
+    assert hub.send("ping", {"zen": "Design for failure."}) == (200, "pong")
+    assert hub.send("pull_request", event, X_Hub_Signature_256="sha256=00")[0] == 401
+    assert hub.send("pull_request", {"filler": "x" * 12_000_000})[0] == 202
+    assert hub.send("pull_request", {"filler": "x" * 27_000_000})[0] == 413
+    assert hub.deliver("star", event)["matches"][0]["why"] == "Events of the kind 'star' start nothing."
+    assert hub.deliver("pull_request", event)["matches"][0]["why"] == "It names no pull request."
+    head = hub.commit("# Sample\nx\n")
+    payload = hub.github.pull_event(hub.name, 7, head, hub.base)
+    assert hub.send("pull_request", payload, X_GitHub_Delivery="same")[0] == 202
+    assert hub.send("pull_request", payload, X_GitHub_Delivery="same")[0] == 200
+    body = json.dumps(event).encode()
+    hub.served.terminate()
+    hub.served.env.pop("GITHUB_WEBHOOK_SECRET")
+    hub.served.start()
+    assert hub.send("pull_request", event)[0] == 403
+    assert body
+
+
+def test_what_github_could_not_deliver_is_fetched_after_a_start(hub: Hub) -> None:
+    project = hub.project()
+    hub.bot(projects=[project], result="comment", prompt="say late but here", status_check=False)
+    head = hub.commit("# Sample\nlate\n")
+    payload = hub.github.pull_event(hub.name, 7, head, hub.base)
+    hub.served.terminate()
+    tried = {"id": 5, "guid": "missed-one", "event": "pull_request", "status_code": 502, "delivered_at": None}
+    address = "https://agented.example.test/api/webhooks/github/"
+    hub.repository.hooks = [{"id": 1, "active": True, "config": {"url": address}}]
+    hub.repository.hook_deliveries = [{**tried, "request": {"headers": {}, "payload": payload}}]
+    hub.served.start()
+    wait_for(lambda: hub.repository.comments, what="the comment")
+    [found] = [one for one in hub.served.get("/api/deliveries")["items"] if one["external_id"] == "missed-one"]
+    assert found["state"] == "handled"
+
+
+def test_the_report_of_an_audit_is_kept_and_its_fix_becomes_a_pull_request(hub: Hub) -> None:
+    project = hub.project()
+    finding = {"path": "README.md", "line": 1, "severity": "high", "title": "A hole", "body": "Close it."}
+    hub.bot(**fixer(name="fix", triggers=[{"after": {"bot": "audit"}}], projects=None))
+    hub.bot(
+        **fixer(
+            name="audit",
+            prompt="say # Audit\n```json\n" + json.dumps({"findings": [finding]}) + "\n```",
+            permission="read",
+            result="report",
+            projects=[project],
+        )
+    )
+    [run] = hub.served.post("/api/bots/audit/run")["executions"]
+    assert hub.served.ended(run)["state"] == "succeeded"
+    [evidence] = hub.served.get(f"/api/results/{run}")["evidence"]
+    project_id = hub.served.execution(run)["project"]["id"]
+    report = hub.served.get(f"/api/reports/{project_id}/audit/{evidence['report']}")
+    assert (report["markdown"], report["counts"]) == ("# Audit\n", {"high": 1})
+    pull = wait_for(lambda: hub.repository.pulls, what="the pull request")[0]
+
+    def fixed() -> list[dict[str, Any]]:
+        found = hub.served.get("/api/results", project=project_id, bot="fix")["items"]
+        return [one for one in found if one["state"] == "delivered"]
+
+    [shown] = wait_for(fixed, what="the fix's evidence")
+    assert shown["evidence"][0]["url"] == pull["html_url"]
+
+
+def test_a_bot_that_only_fails_is_paused_and_says_so(hub: Hub) -> None:
+    project = hub.project()
+    hub.bot(**fixer(projects=[project], prompt="exit 3", on_failure={"pause_after": 3}))
+    for _ in range(3):
+        [run] = hub.served.post("/api/bots/fixer/run")["executions"]
+        hub.served.ended(run)
+    bot = wait_for(lambda: (found := hub.served.get("/api/bots/fixer"))["paused"] and found, what="the breaker")
+    assert not bot["enabled"]
+    assert "last 3 runs failed" in bot["paused"]
+
+
+def test_the_next_step_of_the_chain_is_tried_in_the_same_workspace(hub: Hub) -> None:
+    project = hub.project()
+    hub.served.run(
+        "accounts", "add", "second", "--backend", "rehearsal", "--home", str(hub.served.home), "--env", "WHO=second"
+    )
+    hub.bot(
+        **fixer(
+            projects=[project],
+            prompt="once begun.txt limit 3600\nwhen WHO=second say finished by the second",
+            chain=[{"backend": "rehearsal"}, {"backend": "rehearsal", "account": "second"}],
+            result="nothing",
+        )
+    )
+    [run] = hub.served.post("/api/bots/fixer/run")["executions"]
+    ended = hub.served.ended(run)
+    assert (ended["state"], ended["attempt_count"], ended["account"]) == ("succeeded", 2, "second")
+    assert "finished by the second" in hub.served.lines(run)

@@ -203,7 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _git(self, path: str, query: str, body: bytes) -> None:
         """`git http-backend`, the CGI program that git ships."""
-        if self.headers.get("Authorization") is None and "receive-pack" in path + query:
+        # gh hands out its login for https alone.
+        asks = self.double.enterprise and "receive-pack" in path + query
+        if asks and self.headers.get("Authorization") is None:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="GitHub"')
             self.send_header("Content-Length", "0")
@@ -317,13 +319,19 @@ def _graphql(double: GitHubDouble, asked: Json) -> Json:
     query, variables = str(asked["query"]), asked.get("variables") or {}
     if "createPullRequest" in query:
         return _create_pull(double, variables["input"])
+    if "__type(" in query:
+        # An Enterprise host is asked what its schema has; this one has nothing beyond the least.
+        return {"data": {alias: {"fields": []} for alias in re.findall(r"(\w+): __type\(", query)}}
     if "UserCurrent" in query or ("viewer" in query and "repository(" not in query):
         return {"data": {"viewer": {"login": LOGIN}}}
     name = f"{variables.get('owner')}/{variables.get('name') or variables.get('repo')}"
     repository = double.repositories.get(name.lower())
     if repository is None:
         message = f"Could not resolve to a Repository with the name '{name}'."
-        return {"data": {"repository": None}, "errors": [{"type": "NOT_FOUND", "path": ["repository"], "message": message}]}
+        return {
+            "data": {"repository": None},
+            "errors": [{"type": "NOT_FOUND", "path": ["repository"], "message": message}],
+        }
     if "PullRequestForBranch" in query:
         return {"data": {"repository": {"pullRequests": {"nodes": []}, "defaultBranchRef": {"name": "trunk"}}}}
     owner, _, short = name.partition("/")
@@ -393,8 +401,6 @@ def _certify(certificate: Path, key_file: Path) -> Path:
     )
     certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return key_file
