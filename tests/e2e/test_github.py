@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import http.client
 import json
-import os
 import subprocess
 import threading
 import time

@@ -103,9 +103,9 @@ def trigger_name(given: Mapping[str, Any], place: str, default: str) -> str:
     return name
 
 
-def fits(patterns: tuple[str, ...], name: str) -> bool:
-    """Whether a name fits one of the globs; those with `!` before take away what others let in."""
+def fits(patterns: tuple[str, ...], *names: str) -> bool:
+    """Whether one of a thing's names fits one of the globs; those with `!` before take away what others let in."""
     wanted = [one for one in patterns if not one.startswith("!")]
     refused = [one[1:] for one in patterns if one.startswith("!")]
-    lets_in = not wanted or any(fnmatchcase(name, one) for one in wanted)
-    return lets_in and not any(fnmatchcase(name, one) for one in refused)
+    lets_in = not wanted or any(fnmatchcase(name, one) for one in wanted for name in names)
+    return lets_in and not any(fnmatchcase(name, one) for one in refused for name in names)

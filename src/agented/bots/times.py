@@ -8,6 +8,7 @@ cron's wildcard jobs do (cron(8) of Debian, "Daylight Saving Time").
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,6 +22,7 @@ _NAMES = {
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
 }
+_FIELD = re.compile(r"(?:\*|\d+|[A-Za-z]{3})(?:[-/,#](?:\*|\d+|[A-Za-z]{3}))*")
 _LOOK_BACK = timedelta(hours=3)
 """More than any zone's change: local times are looked through from that much earlier."""
 _YEARS = 9
@@ -32,7 +34,7 @@ def check_cron(line: str, field: str) -> str:
     from croniter import croniter
 
     fields = _fields(line)
-    if len(fields.split()) != 5 or (any(char in fields for char in "?RrHh@") and not line.startswith("@")):
+    if len(fields.split()) != 5 or not all(_FIELD.fullmatch(one) for one in fields.split()):
         raise Invalid("A cron line has five fields.", field=field, hint="Such as `0 9 * * MON`.")
     if not croniter.is_valid(fields):
         raise Invalid("This cron line is not understood.", field=field, hint="Such as `0 9 * * MON`.")

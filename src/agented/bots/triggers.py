@@ -243,7 +243,7 @@ def meet_event(trigger: GitHubTrigger, event: GitHubEvent) -> Met:
 
 def _fits_repository(trigger: GitHubTrigger, event: GitHubEvent) -> bool:
     patterns = tuple(one.lower() for one in trigger.repositories)
-    return reading.fits(patterns, event.remote.path.lower()) or reading.fits(patterns, str(event.remote))
+    return reading.fits(patterns, event.remote.path.lower(), str(event.remote))
 
 
 def fits_paths(trigger: GitHubTrigger, paths: tuple[str, ...] | list[str] | Any) -> bool:
