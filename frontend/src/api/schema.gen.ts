@@ -125,6 +125,83 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/bots/gallery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Gallery */
+        get: operations["gallery_api_bots_gallery_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/bots/gallery/{name}/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try Ready
+         * @description Runs it in rehearsal: nothing is spent, no CLI and no GitHub is asked.
+         */
+        post: operations["try_ready_api_bots_gallery__name__try_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/bots/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview
+         * @description A dry run of a bot that is not saved.
+         */
+        post: operations["preview_api_bots_preview_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/bots/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Schema
+         * @description The JSON schema of documents of kind Bot.
+         */
+        get: operations["schema_api_bots_schema_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/bots/{bot}": {
         parameters: {
             query?: never;
@@ -236,7 +313,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Deliveries */
+        /**
+         * List Deliveries
+         * @description q: part of a repository, an event, or an id.
+         */
         get: operations["list_deliveries_api_deliveries_get"];
         put?: never;
         post?: never;
@@ -578,6 +658,100 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/reports/{project_id}/{bot}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Report */
+        get: operations["get_report_api_reports__project_id___bot___name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/results": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Results
+         * @description What bots brought: pull requests, comments, reports; newest first.
+         */
+        get: operations["list_results_api_results_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/results/{execution_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Result */
+        get: operations["get_result_api_results__execution_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Schedules
+         * @description Of all bots, the next one first.
+         */
+        get: operations["list_schedules_api_schedules_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedules/times": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Times
+         * @description The next five times of a cron line.
+         */
+        get: operations["times_api_schedules_times_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/secrets": {
         parameters: {
             query?: never;
@@ -833,6 +1007,8 @@ export interface components {
         AttemptOut: {
             /** Account */
             account: string | null;
+            /** Backend */
+            backend: string | null;
             /** Cli Version */
             cli_version: string | null;
             /** Command */
@@ -916,8 +1092,15 @@ export interface components {
         };
         /** BotOut */
         BotOut: {
+            /**
+             * After
+             * @description The bots after which it starts.
+             */
+            after: string[];
             /** Backend */
             backend: string;
+            /** Chain */
+            chain: components["schemas"]["StepOut"][];
             /** Created At */
             created_at: string;
             /** Description */
@@ -931,6 +1114,8 @@ export interface components {
             };
             /** Enabled */
             enabled: boolean;
+            /** Github */
+            github: components["schemas"]["GitHubOut"][];
             /** Id */
             id: string;
             /**
@@ -940,8 +1125,17 @@ export interface components {
             inputs: string[];
             /** Name */
             name: string;
+            /**
+             * Paused
+             * @description Why it was switched off by itself, if it was.
+             */
+            paused: string | null;
             /** Projects */
             projects: string[];
+            /** Results */
+            results: string[];
+            /** Schedules */
+            schedules: components["schemas"]["ScheduleOut"][];
             /** Updated At */
             updated_at: string;
             /** Version */
@@ -1014,6 +1208,8 @@ export interface components {
             bot: string | null;
             /** Encoding */
             encoding: string;
+            /** Event */
+            event: string | null;
             /** Executions */
             executions: string[];
             /** External Id */
@@ -1042,6 +1238,11 @@ export interface components {
             replay_of: string | null;
             /** Size */
             size: number;
+            /**
+             * Source
+             * @description The repository or the trigger that it came for.
+             */
+            source: string;
             /** State */
             state: string;
             /** Trigger */
@@ -1053,6 +1254,8 @@ export interface components {
         DeliveryOut: {
             /** Bot */
             bot: string | null;
+            /** Event */
+            event: string | null;
             /** External Id */
             external_id: string | null;
             /** Handled At */
@@ -1071,6 +1274,11 @@ export interface components {
             replay_of: string | null;
             /** Size */
             size: number;
+            /**
+             * Source
+             * @description The repository or the trigger that it came for.
+             */
+            source: string;
             /** State */
             state: string;
             /** Trigger */
@@ -1101,6 +1309,15 @@ export interface components {
             /** Backend */
             backend: string;
             /**
+             * Begins At
+             * @description What its workspace begins with.
+             */
+            begins_at: string;
+            /** Chain */
+            chain: components["schemas"]["StepOut"][];
+            /** Command */
+            command: string[];
+            /**
              * Missing
              * @description Names of the prompt that have no value.
              */
@@ -1113,6 +1330,10 @@ export interface components {
             project: string;
             /** Prompt */
             prompt: string;
+            /** Result */
+            result: string[];
+            /** Trust */
+            trust: string;
         };
         /** EnvOut */
         EnvOut: {
@@ -1213,6 +1434,11 @@ export interface components {
             reason: string | null;
             /** Ref */
             ref: string | null;
+            /**
+             * Resume At
+             * @description When it goes on by itself, while it waits for a time.
+             */
+            resume_at: string | null;
             /** Rev */
             rev: number;
             /** Session Id */
@@ -1220,9 +1446,15 @@ export interface components {
             /** Started At */
             started_at: string | null;
             state: components["schemas"]["State"];
+            /**
+             * Subject
+             * @description What it works on, such as one pull request.
+             */
+            subject: string | null;
             /** Title */
             title: string;
             tokens: components["schemas"]["TokensOut"];
+            trust: components["schemas"]["Trust"];
         };
         /** ExecutionOut */
         ExecutionOut: {
@@ -1264,6 +1496,11 @@ export interface components {
             reason: string | null;
             /** Ref */
             ref: string | null;
+            /**
+             * Resume At
+             * @description When it goes on by itself, while it waits for a time.
+             */
+            resume_at: string | null;
             /** Rev */
             rev: number;
             /** Session Id */
@@ -1271,9 +1508,15 @@ export interface components {
             /** Started At */
             started_at: string | null;
             state: components["schemas"]["State"];
+            /**
+             * Subject
+             * @description What it works on, such as one pull request.
+             */
+            subject: string | null;
             /** Title */
             title: string;
             tokens: components["schemas"]["TokensOut"];
+            trust: components["schemas"]["Trust"];
         };
         /** ExecutionPage */
         ExecutionPage: {
@@ -1288,6 +1531,23 @@ export interface components {
          * @enum {string}
          */
         Fix: "retry" | "change" | "sign_in" | "read" | "none";
+        /** GitHubOut */
+        GitHubOut: {
+            /** Events */
+            events: string[];
+            /** Name */
+            name: string;
+            /**
+             * Path
+             * @description Where GitHub's webhooks are sent to.
+             */
+            path: string;
+            /**
+             * Secret
+             * @description The trigger's own secret; else GITHUB_WEBHOOK_SECRET.
+             */
+            secret: string | null;
+        };
         /** IssuedToken */
         IssuedToken: {
             /**
@@ -1533,10 +1793,31 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[ReadyOut] */
+        Page_ReadyOut_: {
+            /** Items */
+            items: components["schemas"]["ReadyOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[RefOut] */
         Page_RefOut_: {
             /** Items */
             items: components["schemas"]["RefOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[ResultOut] */
+        Page_ResultOut_: {
+            /** Items */
+            items: components["schemas"]["ResultOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[ScheduleOut] */
+        Page_ScheduleOut_: {
+            /** Items */
+            items: components["schemas"]["ScheduleOut"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -1584,6 +1865,31 @@ export interface components {
             /** Parts */
             parts: string[];
         };
+        /**
+         * PreviewWish
+         * @description A bot that is not saved yet, as a document or as YAML, and what it would be started by.
+         */
+        PreviewWish: {
+            /** Delivery */
+            delivery?: string | null;
+            /** Document */
+            document?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Event
+             * @description The kind of GitHub's event the payload is of.
+             */
+            event?: string | null;
+            /** Input */
+            input?: {
+                [key: string]: unknown;
+            };
+            /** Payload */
+            payload?: unknown;
+            /** Yaml */
+            yaml?: string | null;
+        };
         /** ProjectOut */
         ProjectOut: {
             /** Created At */
@@ -1620,6 +1926,24 @@ export interface components {
             status: "ready";
         };
         /**
+         * ReadyOut
+         * @description A bot that is there to be taken.
+         */
+        ReadyOut: {
+            /** Document */
+            document: {
+                [key: string]: unknown;
+            };
+            /** Name */
+            name: string;
+            /** Summary */
+            summary: string;
+            /** Title */
+            title: string;
+            /** Yaml */
+            yaml: string;
+        };
+        /**
          * RefKind
          * @enum {string}
          */
@@ -1631,6 +1955,76 @@ export interface components {
             kind: components["schemas"]["RefKind"];
             /** Name */
             name: string;
+        };
+        /** ReportOut */
+        ReportOut: {
+            /** At */
+            at: string;
+            /** Bot */
+            bot: string;
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Execution */
+            execution: string;
+            /** Findings */
+            findings: {
+                [key: string]: unknown;
+            }[];
+            /** Markdown */
+            markdown: string;
+            /** Project */
+            project: string;
+        };
+        /** ResultOut */
+        ResultOut: {
+            /** Bot */
+            bot: string | null;
+            /** Detail */
+            detail: string | null;
+            /** Evidence */
+            evidence: {
+                [key: string]: unknown;
+            }[];
+            /** Execution */
+            execution: string;
+            /** Project */
+            project: string;
+            /** State */
+            state: string;
+            /** Updated At */
+            updated_at: string;
+        };
+        /** ScheduleOut */
+        ScheduleOut: {
+            /** Bot */
+            bot: string;
+            /** Cron */
+            cron: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Last At */
+            last_at: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Next
+             * @description The next five times.
+             */
+            next: string[];
+            /**
+             * Note
+             * @description Why a time was left out, if one was.
+             */
+            note: string | null;
+            /** Timezone */
+            timezone: string;
+            /**
+             * Week
+             * @description The times of the next seven days, at most sixty.
+             */
+            week: string[];
         };
         /** SecretValue */
         SecretValue: {
@@ -1667,6 +2061,11 @@ export interface components {
         StartWish: {
             /** Delivery */
             delivery?: string | null;
+            /**
+             * Event
+             * @description The kind of GitHub's event the payload is of.
+             */
+            event?: string | null;
             /** Input */
             input?: {
                 [key: string]: unknown;
@@ -1684,11 +2083,25 @@ export interface components {
          * @enum {string}
          */
         State: "queued" | "preparing" | "running" | "waiting" | "stopping" | "succeeded" | "failed" | "cancelled" | "timed_out" | "superseded";
+        /** StepOut */
+        StepOut: {
+            /** Account */
+            account: string | null;
+            /** Backend */
+            backend: string;
+            /** Model */
+            model: string | null;
+        };
         /**
          * Style
          * @enum {string}
          */
         Style: "agented" | "standard" | "github" | "slack" | "stripe" | "gitlab" | "meta" | "zoom" | "dropbox" | "discord" | "okta" | "graph" | "none";
+        /** TimesOut */
+        TimesOut: {
+            /** Next */
+            next: string[];
+        };
         /** TokenOut */
         TokenOut: {
             /**
@@ -1723,6 +2136,20 @@ export interface components {
             /** Output */
             output: number;
         };
+        /**
+         * Trust
+         * @description Who wrote what an execution works on.
+         * @enum {string}
+         */
+        Trust: "own" | "outsider";
+        /** TryWish */
+        TryWish: {
+            /**
+             * Project
+             * @description A project's name or id; the sample when none is named.
+             */
+            project?: string | null;
+        };
         /** UserOut */
         UserOut: {
             /** Has Password */
@@ -1747,6 +2174,8 @@ export interface components {
             };
             /** Version */
             version: number;
+            /** Yaml */
+            yaml: string;
         };
         /** WebhookOut */
         WebhookOut: {
@@ -2131,6 +2560,170 @@ export interface operations {
             };
         };
     };
+    gallery_api_bots_gallery_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ReadyOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    try_ready_api_bots_gallery__name__try_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TryWish"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    preview_api_bots_preview_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DryOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    schema_api_bots_schema_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
     get_bot_api_bots__bot__get: {
         parameters: {
             query?: never;
@@ -2471,6 +3064,8 @@ export interface operations {
                 cursor?: string | null;
                 bot?: string | null;
                 state?: string | null;
+                event?: string | null;
+                q?: string | null;
             };
             header?: never;
             path?: never;
@@ -3392,6 +3987,213 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_RefOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_report_api_reports__project_id___bot___name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                bot: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_results_api_results_get: {
+        parameters: {
+            query?: {
+                /** @description Items per page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; none for the first. */
+                cursor?: string | null;
+                project?: string | null;
+                bot?: string | null;
+                execution?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ResultOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_result_api_results__execution_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResultOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_schedules_api_schedules_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ScheduleOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    times_api_schedules_times_get: {
+        parameters: {
+            query: {
+                cron: string;
+                timezone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TimesOut"];
                 };
             };
             /** @description Client Error */

@@ -11,6 +11,8 @@ export type Line = Schemas["LineOut"];
 export type Backend = Schemas["BackendOut"];
 export type CheckItem = Schemas["CheckItem"];
 export type Permission = Schemas["Permission"];
+export type Bot = Schemas["BotOut"];
+export type Result = Schemas["ResultOut"];
 export type Counts = Record<State, number>;
 
 /** One event of a run's journal; what else it holds depends on its type. */

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -40,6 +41,8 @@ from agented.projects.model import Project
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _SHOWN_BODY = 256 * 1024
+_MOST_TIMES = 60
+_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ class ScheduleOut(BaseModel):
     cron: str
     timezone: str
     next: list[str] = Field(description="The next five times.")
+    week: list[str] = Field(description="The times of the next seven days, at most sixty.")
     last_at: str | None
     note: str | None = Field(description="Why a time was left out, if one was.")
     enabled: bool
@@ -155,6 +159,7 @@ class VersionOut(BaseModel):
     saved_by: str
     created_at: str
     spec: dict[str, Any]
+    yaml: str
 
 
 class StartWish(BaseModel):
@@ -167,9 +172,10 @@ class StartWish(BaseModel):
 
 
 class PreviewWish(StartWish):
-    """A bot that is not saved yet, and what it would be started by."""
+    """A bot that is not saved yet, as a document or as YAML, and what it would be started by."""
 
-    document: dict[str, Any]
+    document: dict[str, Any] | None = None
+    yaml: str | None = Field(default=None, max_length=4 * 1024 * 1024)
 
 
 class StartedOut(BaseModel):
@@ -309,7 +315,10 @@ def _bots(ports: BotsApi) -> APIRouter:
     @router.post("/preview", openapi_extra=role("operator"))
     def preview(wish: PreviewWish) -> Page[DryOut]:
         """A dry run of a bot that is not saved."""
-        [(name, enabled, source)] = saving.read_documents([{"kind": saving.KIND, **wish.document}], "document")
+        documents = [wish.document or {}] if wish.yaml is None else read_yaml(wish.yaml)
+        if len(documents) != 1:
+            raise Invalid("Give one document.", field="yaml")
+        [(name, enabled, source)] = saving.read_documents(documents, "document")
         now = ports.clock.now()
         bot = Bot(
             id="bot_preview",
@@ -371,7 +380,11 @@ def _bots(ports: BotsApi) -> APIRouter:
         return Page(
             items=[
                 VersionOut(
-                    version=row.version, saved_by=row.saved_by, created_at=_instant(row.created_at), spec=row.source
+                    version=row.version,
+                    saved_by=row.saved_by,
+                    created_at=_instant(row.created_at),
+                    spec=row.source,
+                    yaml=write_yaml([{"kind": saving.KIND, "name": known.name, **row.source}]),
                 )
                 for row in rows
             ]
@@ -398,8 +411,17 @@ def _bots(ports: BotsApi) -> APIRouter:
 
 
 def _dry(ports: BotsApi, bot: Bot, wish: StartWish) -> Page[DryOut]:
-    planned = ports.starting.plan(bot, _cause(ports, bot, wish))
+    cause = _cause(ports, bot, wish)
+    if not bot.spec.projects and not cause.projects:
+        cause = replace(cause, projects=(_any_repository(ports.clock.now()),))
+    planned = ports.starting.plan(bot, cause)
     return Page(items=[_dry_out(ports, bot, one) for one in planned])
+
+
+def _any_repository(now: datetime) -> Project:
+    """Stands for the one that an event will name."""
+    name = "the repository of the event"
+    return Project(id="", name=name, path=Path("REPOSITORY"), url=None, default_branch="", created_at=now)
 
 
 def _dry_out(ports: BotsApi, bot: Bot, planned: Planned) -> DryOut:
@@ -516,13 +538,18 @@ def _results(ports: BotsApi) -> APIRouter:
 
     @router.get("/results", openapi_extra=role("viewer"))
     def list_results(
-        limit: Limit = 50, cursor: Cursor = None, project: str | None = None, bot: str | None = None
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        project: str | None = None,
+        bot: str | None = None,
+        execution: str | None = None,
     ) -> Page[ResultOut]:
         """What bots brought: pull requests, comments, reports; newest first."""
         before = None if cursor is None else str(decode_cursor(cursor)["id"])
         bot_id = None if bot is None else saving.get(ports.db, bot).id
         with ports.db.read() as conn:
-            found = store.page_of_results(conn, limit + 1, before, project_id=project, bot_id=bot_id)
+            equal = {"project_id": project, "bot_id": bot_id, "execution_id": execution}
+            found = store.page_of_results(conn, limit + 1, before, **equal)
             names = {one.id: one.name for one in store.every_bot(conn)}
         items = found[:limit]
         more = encode_cursor({"id": items[-1].execution_id}) if len(found) > limit else None
@@ -684,13 +711,16 @@ def _schedules_out(ports: BotsApi, bot: Bot) -> list[ScheduleOut]:
     for one in bot.spec.schedules:
         row = rows.get(one.name)
         last = None if row is None or row.last_at is None else _instant(row.last_at)
+        now = ports.clock.now()
+        following = [_instant(at) for at in islice(times_after(one.cron, one.zone, now), _MOST_TIMES)]
         out.append(
             ScheduleOut(
                 bot=bot.name,
                 name=one.name,
                 cron=one.cron,
                 timezone=one.zone,
-                next=_next_times(one.cron, one.zone, ports.clock.now()),
+                next=following[:5],
+                week=[at for at in following if at < _instant(now + _WEEK)],
                 last_at=last,
                 note=None if row is None else row.note,
                 enabled=bot.enabled,

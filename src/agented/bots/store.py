@@ -472,13 +472,11 @@ def find_result(conn: sa.Connection, execution_id: str) -> KeptResult | None:
     return None if row is None else _result(row)
 
 
-def page_of_results(
-    conn: sa.Connection, limit: int, before: str | None, *, project_id: str | None, bot_id: str | None
-) -> list[KeptResult]:
-    """Newest first."""
+def page_of_results(conn: sa.Connection, limit: int, before: str | None, **equal: str | None) -> list[KeptResult]:
+    """Newest first. equal: values of columns."""
     query = results.select().order_by(results.c.execution_id.desc()).limit(limit)
-    for column, value in ((results.c.project_id, project_id), (results.c.bot_id, bot_id)):
-        query = query if value is None else query.where(column == value)
+    for column, value in equal.items():
+        query = query if value is None else query.where(results.c[column] == value)
     if before is not None:
         query = query.where(results.c.execution_id < before)
     return [_result(row) for row in conn.execute(query)]
