@@ -49,7 +49,7 @@ from agented.kit.process import run
 from agented.kit.vault import Vault, derive, load_key
 from agented.migrations.upgrade import upgrade
 from agented.projects import store as project_store
-from agented.projects.add import add_by_path, add_sample
+from agented.projects.add import SAMPLE, add_by_path, add_sample
 from agented.projects.git import Git
 from agented.projects.github import GitHub
 from agented.projects.model import Project, Workspace
@@ -384,6 +384,9 @@ class App:
         found = [one for one in known if wanted in (one.id, one.name)]
         if len(found) == 1:
             return found[0]
+        if wanted == SAMPLE and not found:
+            # What ready-made bots and the docs name to try things on.
+            return self.sample()
         how_many = "There is no project" if not found else f"{len(found)} projects are"
         hint = "Give its id." if found else "Add it first, or give the absolute path of a git repository."
         raise Invalid(f"{how_many} called {wanted[:80]!r}.", field="projects", hint=hint)

@@ -32,6 +32,13 @@ export function bytes(n: number): string {
   return `${(n / 1e9).toFixed(2)} GB`;
 }
 
+/** Local time for lists: Mon 30 Nov, 06:00. */
+export function dated(iso: string): string {
+  const at = new Date(iso);
+  const day = at.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" });
+  return `${day}, ${at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;
+}
+
 /** Exact local time, and UTC, for a title. */
 export function exact(iso: string): string {
   const at = new Date(iso);

@@ -19,6 +19,7 @@ from agented.projects.model import Project
 from agented.projects.sample import write_sample
 
 LONGEST_NAME = 120
+SAMPLE = "Sample"
 
 
 def add_by_path(db: Database, git: Git, path: str, clock: Clock) -> Project:
@@ -96,7 +97,7 @@ def add_sample(db: Database, git: Git, folder: Path, clock: Clock) -> Project:
                 raise
         finally:
             erase(unfinished)
-    return _register(db, git, path, clock, name="Sample")
+    return _register(db, git, path, clock, name=SAMPLE)
 
 
 def forget(db: Database, project_id: str, clock: Clock) -> None:
