@@ -431,6 +431,17 @@ class Git:
         paths = (place.work_tree / os.fsdecode(link) for link in links)
         return [path for path in paths if (path / ".git").exists()]
 
+    def put_file(self, place: Place, source: Path, name: str, instead_of: str | None) -> None:
+        """Puts a file from elsewhere into the place's temporary index, for another entry that goes out."""
+        assert place.index is not None
+        written = self.run(
+            [*_DURABLE, "hash-object", "-w", "--no-filters", "--", str(source)], place=place, timeout_s=_LONG_S
+        )
+        oid = written.decode().strip()
+        rows = [] if instead_of is None else [b"0 " + b"0" * len(oid) + b"\t" + os.fsencode(instead_of)]
+        rows.append(b"100644 " + oid.encode() + b"\t" + os.fsencode(name))
+        self.run(["update-index", "-z", "--index-info"], place=place, stdin=b"".join(row + b"\0" for row in rows))
+
     def commit_tree(self, place: Place, tree: str, parents: Iterable[str], message: str, at: datetime) -> str:
         date = f"{int(at.timestamp())} +0000"
         env = {

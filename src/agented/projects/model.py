@@ -54,6 +54,14 @@ class Workspace:
     kept_path: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """A kept folder that is no more. head: the commit that holds what was in it; None when it was gone before."""
+
+    head: str | None
+    snapshot_ref: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a repository comes from. branches: what a fetch brings where, in git's words."""
