@@ -11,6 +11,8 @@ export type Line = Schemas["LineOut"];
 export type Backend = Schemas["BackendOut"];
 export type CheckItem = Schemas["CheckItem"];
 export type Permission = Schemas["Permission"];
+export type Project = Schemas["ProjectOut"];
+export type Worktree = Schemas["WorktreeOut"];
 export type Counts = Record<State, number>;
 
 /** One event of a run's journal; what else it holds depends on its type. */
