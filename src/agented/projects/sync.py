@@ -159,6 +159,9 @@ class Syncing:
         # The repository first: who has a slot waits for nobody.
         with self._repository_lock(project), self._slots:
             synced = self._try(project)
+        if self._stopping.is_set():
+            # The database may be closed already; the next start finds the project due.
+            raise Conflict("The server stops.", code="sync_broken_off", hint="Ask again when it is back.")
         failures = 0
         with self._db.write() as conn:
             if synced.state is SyncState.FAILED:

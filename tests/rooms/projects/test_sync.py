@@ -6,20 +6,21 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from agented.kit.clock import SetClock
 from agented.kit.db import Database
+from agented.kit.errors import Conflict
+from agented.migrations.upgrade import upgrade
 from agented.projects import store
 from agented.projects.add import add_by_path, add_by_url, forget
 from agented.projects.git import Git
-from agented.projects.model import Project, Sync, SyncState
+from agented.projects.model import Project, Sync, Synced, SyncState
 from agented.projects.sync import Syncing
 from tests.rooms.projects.conftest import House, Repo
-
-UPSTREAM = "file://{}"
 
 
 @dataclass
@@ -426,6 +427,7 @@ def test_a_repository_that_is_gone(pair: Pair) -> None:
         "alias.merge",
         "alias.fetch",
         "url.ext::touch CANARY;.insteadOf",
+        "url.ssh://-oProxyCommand=touch CANARY/.insteadOf",
     ],
 )
 @pytest.mark.parametrize("how", ["config", "include", "worktree"])
@@ -519,6 +521,41 @@ def test_forgotten_projects_are_left_alone(pair: Pair) -> None:
 def test_an_interval_of_nothing_is_never(pair: Pair) -> None:
     pair.project()
     assert make_syncing(pair.house.db, pair.house.git, pair.house.clock, interval_s=0).sync_due() == 0
+
+
+def test_a_stopped_server_notes_nothing_more(pair: Pair) -> None:
+    pair.syncing.start()
+    pair.syncing.stop()
+    with pytest.raises(Conflict):
+        pair.sync()
+    assert pair.kept() is None
+
+
+def test_syncs_are_kept_and_found_due_on_both_databases(database_url: str) -> None:
+    clock = SetClock()
+    db = Database(database_url)
+    upgrade(db)
+    projects = [
+        Project(id=f"prj_{n}", name=f"p{n}", path=Path(f"/{n}"), url=None, default_branch="t", created_at=clock.now())
+        for n in range(3)
+    ]
+    with db.write() as conn:
+        for project in projects:
+            store.add(conn, project)
+        for failures in (0, 1):
+            synced = Synced(state=SyncState.FAILED, cause="host", detail="x")
+            later = clock.now() + timedelta(seconds=60)
+            store.save_sync(
+                conn, Sync(project_id="prj_0", synced=synced, at=clock.now(), next_at=later, failures=failures)
+            )
+    with db.read() as conn:
+        assert [project.id for project in store.due_syncs(conn, clock.now())] == ["prj_1", "prj_2"]
+        assert [one.id for one in store.due_syncs(conn, later)] == ["prj_1", "prj_2", "prj_0"]
+        assert store.sync_counts(conn)["failed"] == 1
+        kept = store.find_sync(conn, "prj_0")
+        assert kept is not None
+        assert (kept.failures, kept.next_at) == (1, later)
+    db.close()
 
 
 def test_the_spread_keeps_projects_apart(pair: Pair) -> None:
