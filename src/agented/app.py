@@ -36,7 +36,7 @@ from agented.bots.watching import MissedDeliveries
 from agented.executions import store as execution_store
 from agented.executions.attempt import Limits
 from agented.executions.engine import Engine
-from agented.executions.model import Execution
+from agented.executions.model import TERMINAL, Execution
 from agented.executions.requests import TIMERS, Requests
 from agented.executions.worker import Worker, WorkerPorts
 from agented.kit.bus import Bus
@@ -54,6 +54,7 @@ from agented.projects.git import Git
 from agented.projects.github import GitHub
 from agented.projects.model import Project, Workspace
 from agented.projects.repositories import Repositories
+from agented.projects.sync import Syncing
 from agented.projects.workspaces import Workspaces
 from agented.settings import Settings
 from agented.web.auth import create_link, create_token
@@ -234,6 +235,9 @@ class App:
             self.clock,
             lambda: settings.project_limit,
             [name for backend in shelf.registry.all() for name in backend.config_names],
+        )
+        self.syncing = Syncing(
+            self.db, self.git, self.clock, interval_s=settings.sync_interval_s, parallel=settings.sync_parallel
         )
         self.engine = Engine(self.db, host_limit=settings.host_limit)
         self.reports = Reports(settings.data / "reports")
@@ -424,6 +428,11 @@ class App:
             raise NotFound("It has no workspace, so nothing was changed.", code="no_workspace")
         return workspace
 
+    def is_over(self, execution_id: str) -> bool:
+        with self.db.read() as conn:
+            execution = execution_store.find(conn, execution_id)
+        return execution is None or execution.state in TERMINAL
+
     def has_project(self) -> bool:
         with self.db.read() as conn:
             return bool(project_store.list_page(conn, 1))
@@ -453,6 +462,7 @@ class App:
         self._housekeeper.start()
         for loop in self._loops:
             loop.start()
+        self.syncing.start()
 
     def open_soon(self, failed: Callable[[BaseException], None]) -> None:
         """`open` in a thread: people are answered meanwhile, what they ask for waits. `failed` hears of its failure."""
@@ -471,6 +481,7 @@ class App:
         if self._opener is not None:
             self._opener.join()
         self._stopping.set()
+        self.syncing.stop()
         for part in (self.dispatch, self.schedules, self.endings):
             part.stop()
         self.bus.ring(TIMERS)
@@ -656,7 +667,15 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             changes=app.changes_of,
             patch=app.patch_of,
         ),
-        projects=ProjectsApi(db=app.db, git=app.git, folder=settings.data, clock=app.clock),
+        projects=ProjectsApi(
+            db=app.db,
+            git=app.git,
+            folder=settings.data,
+            clock=app.clock,
+            workspaces=app.workspaces,
+            syncing=app.syncing,
+            is_over=app.is_over,
+        ),
         home=HomeApi(
             backends=shelf.registry.all,
             detect=app.lookout.look,
@@ -728,8 +747,12 @@ def measurements(app: App, live: Live) -> CollectorRegistry:
             with app.db.read() as conn:
                 for state, count in execution_store.counts(conn).items():
                     gauge.add_metric([str(state)], count)
+            syncs = GaugeMetricFamily("agented_project_syncs", "Projects by their last sync.", labels=["state"])
+            with app.db.read() as conn:
+                for state, count in project_store.sync_counts(conn).items():
+                    syncs.add_metric([state], count)
             viewers = GaugeMetricFamily("agented_stream_viewers", "Open event streams.", value=live.viewers)
-            return [gauge, viewers]
+            return [gauge, syncs, viewers]
 
     registry = CollectorRegistry()
     registry.register(Executions())

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     host_limit: int = Field(default=8, ge=1, le=64, description="Executions that run at once on this machine.")
     project_limit: int = Field(default=5, ge=1, le=64, description="Workspaces open at once per project.")
     account_limit: int = Field(default=4, ge=1, le=64, description="Executions that run at once per added account.")
+    sync_interval_s: float = Field(
+        default=1800, ge=0, description="Seconds between two syncs of a project with its origin; 0 for never."
+    )
+    sync_parallel: int = Field(default=4, ge=1, le=32, description="Projects that are synced at once.")
     wall_s: float = Field(default=7200, gt=0, description="Seconds after which a run is stopped.")
     silence_s: float = Field(default=1800, gt=0, description="Seconds without a byte of output that stop a run.")
     output_limit_mb: int = Field(default=4096, ge=1, description="Megabytes of output that stop a run.")

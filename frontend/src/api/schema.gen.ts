@@ -658,6 +658,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/projects/{project_id}/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sync Project
+         * @description Syncs now and answers when that is done; who asks meanwhile gets the same answer.
+         */
+        post: operations["sync_project_api_projects__project_id__sync_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projects/{project_id}/worktrees": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Worktrees
+         * @description Folders of runs that are there: open ones, and those kept because git could not take in all of them.
+         */
+        get: operations["list_worktrees_api_projects__project_id__worktrees_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projects/{project_id}/worktrees/{execution_id}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove Worktree
+         * @description Saves all that is in a kept folder in a snapshot, then deletes the folder.
+         */
+        post: operations["remove_worktree_api_projects__project_id__worktrees__execution_id__remove_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/reports/{project_id}/{bot}/{name}": {
         parameters: {
             query?: never;
@@ -1902,10 +1962,28 @@ export interface components {
             last_used_at: string | null;
             /** Name */
             name: string;
+            /** Open Worktrees */
+            open_worktrees: number;
             /** Path */
             path: string;
-            /** Url */
+            /**
+             * Remote
+             * @description HOST/OWNER/REPO of its origin.
+             */
+            remote: string | null;
+            sync: components["schemas"]["SyncOut"] | null;
+            /**
+             * Syncing
+             * @description A sync is under way.
+             */
+            syncing: boolean;
+            /**
+             * Url
+             * @description Where it was cloned from, if Agented cloned it.
+             */
             url: string | null;
+            /** Web Url */
+            web_url: string | null;
         };
         /** ProjectRef */
         ProjectRef: {
@@ -1955,6 +2033,23 @@ export interface components {
             kind: components["schemas"]["RefKind"];
             /** Name */
             name: string;
+        };
+        /** RemovedOut */
+        RemovedOut: {
+            /** Execution Id */
+            execution_id: string;
+            /**
+             * Head
+             * @description The commit that holds what was in the folder.
+             */
+            head: string | null;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "removed" | "was_gone";
+            /** Snapshot Ref */
+            snapshot_ref: string | null;
         };
         /** ReportOut */
         ReportOut: {
@@ -2097,6 +2192,70 @@ export interface components {
          * @enum {string}
          */
         Style: "agented" | "standard" | "github" | "slack" | "stripe" | "gitlab" | "meta" | "zoom" | "dropbox" | "discord" | "okta" | "graph" | "none";
+        /**
+         * SyncOut
+         * @description How the last sync with origin ended.
+         */
+        SyncOut: {
+            /**
+             * After
+             * @description Where it stands.
+             */
+            after: string | null;
+            /**
+             * Ahead
+             * @description Commits that origin does not have.
+             */
+            ahead: number | null;
+            /** At */
+            at: string;
+            /**
+             * Before
+             * @description Where the default branch stood.
+             */
+            before: string | null;
+            /**
+             * Behind
+             * @description Commits that only origin has.
+             */
+            behind: number | null;
+            /**
+             * Cause
+             * @description Why the checkout stayed as it was, or the sync failed; for programs.
+             */
+            cause: string | null;
+            /**
+             * Commits
+             * @description How many commits a fast-forward brought.
+             */
+            commits: number | null;
+            /**
+             * Detail
+             * @description The same for people.
+             */
+            detail: string | null;
+            /**
+             * Failures
+             * @description How many failed one after the other; each puts the next try off.
+             */
+            failures: number;
+            /**
+             * Hint
+             * @description What to do about it.
+             */
+            hint: string | null;
+            /**
+             * Next At
+             * @description When it is synced again; null when only on request.
+             */
+            next_at: string | null;
+            state: components["schemas"]["SyncState"];
+        };
+        /**
+         * SyncState
+         * @enum {string}
+         */
+        SyncState: "up_to_date" | "fast_forwarded" | "fetched_only" | "no_remote" | "failed";
         /** TimesOut */
         TimesOut: {
             /** Next */
@@ -2194,6 +2353,56 @@ export interface components {
              * @description Everybody who knows the address can start the bot.
              */
             unsigned: boolean;
+        };
+        /** WorktreeOut */
+        WorktreeOut: {
+            /** Base */
+            base: string;
+            /** Branch */
+            branch: string;
+            /** Closed At */
+            closed_at: string | null;
+            /** Execution Id */
+            execution_id: string;
+            /**
+             * Missing
+             * @description The folder is gone.
+             */
+            missing: boolean;
+            /** Opened At */
+            opened_at: string;
+            /** Path */
+            path: string;
+            /**
+             * Size
+             * @description Bytes of its files.
+             */
+            size: number;
+            /**
+             * Size Partial
+             * @description There is more than was counted.
+             */
+            size_partial: boolean;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "kept";
+            /**
+             * Unsaved
+             * @description A kept folder holds what no commit of the project does; null: not known.
+             */
+            unsaved: boolean | null;
+        };
+        /** WorktreesOut */
+        WorktreesOut: {
+            /** Items */
+            items: components["schemas"]["WorktreeOut"][];
+            /**
+             * Snapshots
+             * @description Runs of the project whose unsaved work is in a snapshot.
+             */
+            snapshots: number;
         };
     };
     responses: never;
@@ -3987,6 +4196,127 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_RefOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    sync_project_api_projects__project_id__sync_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SyncOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_worktrees_api_projects__project_id__worktrees_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorktreesOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    remove_worktree_api_projects__project_id__worktrees__execution_id__remove_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemovedOut"];
                 };
             };
             /** @description Client Error */

@@ -13,6 +13,8 @@ export type CheckItem = Schemas["CheckItem"];
 export type Permission = Schemas["Permission"];
 export type Bot = Schemas["BotOut"];
 export type Result = Schemas["ResultOut"];
+export type Project = Schemas["ProjectOut"];
+export type Worktree = Schemas["WorktreeOut"];
 export type Counts = Record<State, number>;
 
 /** One event of a run's journal; what else it holds depends on its type. */

@@ -3,6 +3,7 @@ import { ApiError, onSignedOut } from "@/api/client";
 import { readSession, session } from "@/api/session";
 import { routes as bots } from "@/features/bots";
 import { routes as home } from "@/features/home";
+import { routes as projects } from "@/features/projects";
 import { routes as runs } from "@/features/runs";
 import { routes as signin } from "@/features/signin";
 
@@ -11,6 +12,7 @@ export const router = createRouter({
   routes: [
     ...home,
     ...bots,
+    ...projects,
     ...runs,
     ...signin,
     ...(import.meta.env.DEV

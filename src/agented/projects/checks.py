@@ -70,6 +70,24 @@ def check_url(url: str) -> str:
     return url
 
 
+def check_origin(url: str) -> str:
+    """The same for the address of a repository of the person's, where a name or token before an https host is theirs.
+
+    It is used, but neither stored nor shown: `without_user` makes what may be.
+    """
+    check_url(without_user(url))
+    return url
+
+
+def without_user(url: str) -> str:
+    """An https address without a name, password or token in it."""
+    scheme, found, rest = url.partition("://")
+    if not found or scheme.lower() != "https":
+        return url
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def is_local(url: str) -> bool:
     """Whether the address is a folder of this machine."""
     return url.startswith(("/", "file://"))

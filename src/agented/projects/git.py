@@ -21,9 +21,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agented.kit.errors import AgentedError, CommandFailed, Conflict, Invalid, NotFound, Unavailable
+from agented.kit.files import write_atomic
 from agented.kit.process import Finished, run
 from agented.projects.checks import check_ref, check_url, is_local, is_of_this_machine
-from agented.projects.model import Ref, RefKind
+from agented.projects.model import Origin, Ref, RefKind
 
 _FLAGS = tuple(
     word
@@ -58,6 +59,9 @@ _KEPT_VARIABLES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONF
 _PROGRAM_KEYS = (
     r"^(core\.(sshcommand|gitproxy|askpass|alternaterefscommand)|credential\..*|remote\..*\.(uploadpack|vcs))$"
 )
+# A repository's own list of what it fetches counts where it brings branches to the remote branches of origin.
+_BRANCHES = re.compile(r"\+?refs/heads/[^:\s]+:refs/remotes/origin/[^:\s]+\Z")
+ALL_BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _HEX = re.compile(r"[0-9a-f]{4,64}\Z")
 _BUSY = re.compile(r"'(.+\.lock)': File exists|could not lock config file (.+): File exists")
 _BUSY_FOR_S = 15.0
@@ -158,7 +162,7 @@ class Git:
         if place is not None:
             cwd = cwd or place.work_tree or place.repository
             # For all commands: also those that only look may refresh an index, and so filter files.
-            whole |= {**place.env(), **self._no_drivers(place.repository)}
+            whole |= {**place.env(), **self._no_drivers(place)}
         whole |= env or {}
         return run([self._program, *_FLAGS, *args], env=whole, cwd=cwd, stdin=stdin, timeout_s=timeout_s)
 
@@ -288,30 +292,32 @@ class Git:
         ]
         self.run([*args, "--", url, str(folder)], cwd=folder.parent, env=_allow(url), timeout_s=_CLONE_S)
 
-    def fetch(self, repository: Path, url: str, timeout_s: float) -> None:
-        """Brings the remote branches and tags of a clone up to date.
+    def fetch(self, repository: Path, url: str, timeout_s: float, branches: Sequence[str] = (ALL_BRANCHES,)) -> None:
+        """Brings the remote branches of origin, and the tags on them, up to date.
 
-        Raises Conflict when the clone's own configuration names programs that a fetch would run.
+        Raises Conflict when the repository's own configuration names programs that a fetch would run, and FetchFailed
+        when the other side does not give.
         """
         place = Place(repository=repository)
         self._check_config(repository)
-        args = [
-            *self._sign_in(url),
-            "fetch",
-            "--quiet",
-            "--prune",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            "--",
-        ]
-        self.run([*args, url, "+refs/heads/*:refs/remotes/origin/*"], place=place, env=_allow(url), timeout_s=timeout_s)
+        args = ["fetch", "--quiet", "--prune", "--no-recurse-submodules", "--no-write-fetch-head", "--", url, *branches]
+        self.run([*self._sign_in(url), *args], place=place, env=_allow(url), timeout_s=timeout_s)
+
+    def origin(self, repository: Path) -> Origin | None:
+        """Where the repository's own configuration says that it comes from, not checked."""
+        urls = self._local_values(repository, "remote.origin.url")
+        if not urls:
+            return None
+        branches = tuple(
+            spec for spec in self._local_values(repository, "remote.origin.fetch") if _BRANCHES.match(spec)
+        )
+        return Origin(urls[0], branches or (ALL_BRANCHES,))
 
     def remote_url(self, repository: Path) -> str | None:
         """The address of `origin`, if it is one that we would fetch from."""
-        args = ["config", "--local", "--get", "remote.origin.url"]
-        url = self.try_run(args, place=Place(repository=repository)).text.strip()
+        found = self.origin(repository)
         try:
-            return check_url(url)
+            return None if found is None else check_url(found.url)
         except Invalid:
             return None
 
@@ -369,12 +375,13 @@ class Git:
 
     def _check_config(self, repository: Path) -> None:
         """Raises Conflict when the repository's own configuration names programs that a fetch or push would run."""
-        named = self._local_keys(repository, _PROGRAM_KEYS)
+        named = self._local_keys(Place(repository=repository), _PROGRAM_KEYS)
         if named:
             raise Conflict(
-                f"The clone's configuration names programs to run: {', '.join(named)}.",
+                f"The configuration of the repository names programs to run: {', '.join(named)}.",
                 code="programs_in_config",
-                hint=f"Remove these keys from {repository}/config.",
+                hint=f"None of them is run. Take these keys out of {repository}/config; what is needed belongs into "
+                "the global configuration of the user that runs Agented.",
             )
 
     def _sign_in(self, url: str) -> list[str]:
@@ -422,6 +429,62 @@ class Git:
         marked = (word for word in listed.split(b"\0") if word.startswith(b"worktree "))
         return [Path(os.fsdecode(word.removeprefix(b"worktree "))) for word in marked]
 
+    # --- a checkout of a person
+
+    def head_branch(self, place: Place) -> str | None:
+        """The full name of the branch that is checked out; None for a detached HEAD."""
+        return self.try_run(["symbolic-ref", "--quiet", "HEAD"], place=place).text.strip() or None
+
+    def apart(self, repository: Path, ours: str, theirs: str) -> tuple[int, int]:
+        """How many commits only the one has, and how many only the other."""
+        args = ["rev-list", "--left-right", "--count", f"{ours}...{theirs}", "--"]
+        ahead, behind = self.run(args, place=Place(repository=repository)).split()
+        return int(ahead), int(behind)
+
+    def changed(self, place: Place) -> list[str]:
+        """Known files that are not as committed, in the index or the work tree. Writes nothing."""
+        # What a submodule has inside is asked of git in there, which would run what its configuration names.
+        looks = ["--untracked-files=no", "--ignore-submodules=dirty", "--no-renames"]
+        said = self.run(["status", "--porcelain=v1", "-z", *looks], place=place, timeout_s=_LONG_S)
+        return [os.fsdecode(row[3:]) for row in said.split(b"\0") if row]
+
+    def between(self, repository: Path, old: str, new: str) -> list[tuple[str, str]]:
+        """What a checkout of the one does to the files of the other: A, M, D or T, and the path."""
+        args = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", "--no-ext-diff", old, new, "--"]
+        words = [os.fsdecode(word) for word in self.run(args, place=Place(repository=repository)).split(b"\0")]
+        return list(zip(words[:-1:2], words[1::2], strict=True))
+
+    def unwatched(self, place: Place) -> set[str]:
+        """Known files that git was told not to look at (assume-unchanged, skip-worktree): `changed` misses them."""
+        rows = self.run(["ls-files", "-v", "-z"], place=place).split(b"\0")
+        return {os.fsdecode(row[2:]) for row in rows if row[:1] == b"S" or row[:1].islower()}
+
+    def has_filters(self, place: Place) -> bool:
+        """Whether the repository's own configuration names programs that make what a checkout writes."""
+        return _may_name_filters(place) and bool(self._local_keys(place, r"^filter\..*\."))
+
+    def fast_forward(self, place: Place, commit: str) -> None:
+        """Takes the branch that is checked out, its index and work tree on to a commit after it, or changes nothing.
+
+        Raises Conflict (`in_the_way`) when that would lose what is in the work tree, ignored files too.
+        """
+        args = ["merge", "--ff-only", "--no-squash", "--no-autostash", "--no-overwrite-ignore", "--no-stat", "--quiet"]
+        env = {"GIT_REFLOG_ACTION": "agented sync"}
+        kept = _read(original := (place.git_dir or place.repository) / "ORIG_HEAD")
+        try:
+            done = self.try_run([*args, "--no-verify-signatures", commit], place=place, env=env, timeout_s=_LONG_S)
+        finally:
+            # A merge notes here where it began; the person's own note of a reset or rebase would be lost.
+            if kept is None:
+                original.unlink(missing_ok=True)
+            elif kept != _read(original):
+                write_atomic(original, kept)
+        if done.code != 0 and "would be overwritten" in done.error_text:
+            named = ", ".join(line.strip() for line in done.error_text.splitlines() if line.startswith("\t"))
+            raise Conflict(f"In the way of what comes: {named}.", code="in_the_way")
+        if done.code != 0:
+            raise _explain(args, done)
+
     # --- what is in a worktree
 
     def stage(self, place: Place, base: str, *, durable: bool = False) -> bool:
@@ -461,6 +524,17 @@ class Git:
         links = [row.partition(b"\t")[2] for row in listed if row.startswith(b"160000 ")]
         paths = (place.work_tree / os.fsdecode(link) for link in links)
         return [path for path in paths if (path / ".git").exists()]
+
+    def put_file(self, place: Place, source: Path, name: str, instead_of: str | None) -> None:
+        """Puts a file from elsewhere into the place's temporary index, for another entry that goes out."""
+        assert place.index is not None
+        written = self.run(
+            [*_DURABLE, "hash-object", "-w", "--no-filters", "--", str(source)], place=place, timeout_s=_LONG_S
+        )
+        oid = written.decode().strip()
+        rows = [] if instead_of is None else [b"0 " + b"0" * len(oid) + b"\t" + os.fsencode(instead_of)]
+        rows.append(b"100644 " + oid.encode() + b"\t" + os.fsencode(name))
+        self.run(["update-index", "-z", "--index-info"], place=place, stdin=b"".join(row + b"\0" for row in rows))
 
     def commit_tree(self, place: Place, tree: str, parents: Iterable[str], message: str, at: datetime) -> str:
         date = f"{int(at.timestamp())} +0000"
@@ -504,11 +578,11 @@ class Git:
             time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 — spreads waiters, keeps no secret
             pause_s = min(pause_s * 2, 0.5)
 
-    def _no_drivers(self, repository: Path) -> dict[str, str]:
+    def _no_drivers(self, place: Place) -> dict[str, str]:
         """Variables that switch off the filters of the repository's own configuration: they name programs to run."""
-        if not _may_name_filters(repository):
+        if not _may_name_filters(place):
             return {}
-        drivers = {key.rpartition(".")[0] for key in self._local_keys(repository, r"^filter\..*\.")}
+        drivers = {key.rpartition(".")[0] for key in self._local_keys(place, r"^filter\..*\.")}
         values = {"clean": "", "smudge": "", "process": "", "required": "false"}
         pairs = [(f"{name}.{key}", value) for name in sorted(drivers) for key, value in values.items()]
         env = {"GIT_CONFIG_COUNT": str(len(pairs))}
@@ -516,12 +590,19 @@ class Git:
             env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return env
 
-    def _local_keys(self, repository: Path, pattern: str) -> list[str]:
-        """Keys of the repository's own configuration that match."""
-        args = ["config", "--local", "--includes", "--name-only", "-z", "--get-regexp", pattern]
-        env = {**self._env, **Place(repository=repository).env()}
-        listed = run([self._program, *_FLAGS, *args], env=env, cwd=repository).stdout
-        return [os.fsdecode(key) for key in listed.split(b"\0") if key]
+    def _local_keys(self, place: Place, pattern: str) -> list[str]:
+        """Keys of the repository's own configuration that match, that of its worktree and what they include too."""
+        listed = self._config(place, ["--show-scope", "--name-only", "--get-regexp", pattern])
+        return [key for scope, key in zip(listed[::2], listed[1::2], strict=True) if scope in ("local", "worktree")]
+
+    def _local_values(self, repository: Path, key: str) -> list[str]:
+        return self._config(Place(repository=repository), ["--local", "--includes", "--get-all", key])
+
+    def _config(self, place: Place, words: Sequence[str]) -> list[str]:
+        # Not through `try_run`, which asks for the configuration itself.
+        env = {**self._env, **place.env()}
+        listed = run([self._program, *_FLAGS, "config", "-z", *words], env=env, cwd=place.repository).stdout
+        return [os.fsdecode(word) for word in listed.split(b"\0") if word]
 
 
 def _clear_stillborn(entry: Path) -> None:
@@ -579,11 +660,12 @@ def common_folder(git_dir: Path) -> Path:
     return Path(os.path.normpath(git_dir / named))
 
 
-def _may_name_filters(repository: Path) -> bool:
+def _may_name_filters(place: Place) -> bool:
     """A look at the files, so that the usual repository costs no process."""
-    for name in ("config", "config.worktree"):
+    own = place.git_dir or place.repository
+    for path in {place.repository / "config", place.repository / "config.worktree", own / "config.worktree"}:
         try:
-            text = (repository / name).read_bytes().lower()
+            text = path.read_bytes().lower()
         except OSError:
             continue
         if b"filter" in text or b"include" in text:
@@ -594,6 +676,13 @@ def _may_name_filters(repository: Path) -> bool:
 def _rows(listed: bytes) -> list[list[str]]:
     """Lines of fields that NUL bytes part. Names of refs may hold any other line separator of Unicode."""
     return [line.split("\0") for line in listed.decode("utf-8", "replace").split("\n") if line]
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _copy(source: Path, target: Path) -> bool:
@@ -625,16 +714,29 @@ def _empty() -> Invalid:
     )
 
 
-_REASONS: Sequence[tuple[str, str, str]] = (
-    ("Authentication failed|could not read (?:Username|Password)|Permission denied \\(|terminal prompts disabled",
+class FetchFailed(CommandFailed):
+    """cause: one word for why the other side did not give: auth, host_key, host, redirect, missing or other."""
+
+    def __init__(self, message: str, *, cause: str, output: str, hint: str | None = None) -> None:
+        super().__init__(message, output=output, code="clone_failed", hint=hint)
+        self.cause = cause
+
+
+_REASONS: Sequence[tuple[str, str, str, str]] = (
+    ("auth",
+     "Authentication failed|could not read (?:Username|Password)|Permission denied \\(|terminal prompts disabled",
      "Git could not sign in.", "Give the user that runs Agented an SSH key or a git credential helper for this host."),
-    ("Host key verification failed", "The host's SSH key is not known.",
+    ("host_key", "Host key verification failed", "The host's SSH key is not known.",
      "Connect to it once by hand, as the user that runs Agented: `ssh git@HOST`."),
-    ("Could not resolve host", "The host of the repository cannot be found.", "Check the address and the network."),
-    ("unable to update url base from redirection|redirect", "The address redirects, which is not followed.",
+    ("host", "Failed to connect|Couldn't connect|Connection (?:refused|timed out|reset)|Operation timed out|"
+     "Network is unreachable|No route to host|Operation too slow", "The host of the repository does not answer.",
+     "Check the network, and that the host is up."),
+    ("host", "Could not resolve host", "The host of the repository cannot be found.",
+     "Check the address and the network."),
+    ("redirect", "unable to update url base from redirection|redirect", "The address redirects, which is not followed.",
      "Use the address the host redirects to; it often ends with `.git`."),
-    ("[Rr]epository .*not found|does not appear to be a git repository|does not exist", "There is no repository there.",
-     "Check the address, and that the user that runs Agented may read it."),
+    ("missing", "[Rr]epository .*not found|does not appear to be a git repository|does not exist",
+     "There is no repository there.", "Check the address, and that the user that runs Agented may read it."),
 )  # fmt: skip
 
 
@@ -677,7 +779,7 @@ def _explain(args: Sequence[str], done: Finished) -> AgentedError:
         )
     verb = next(word for word in args if "=" not in word and not word.startswith("-"))
     if verb in ("clone", "fetch", "push", "ls-remote"):
-        for pattern, message, hint in _REASONS:
+        for cause, pattern, message, hint in _REASONS:
             if re.search(pattern, said):
-                return CommandFailed(f"{message} Git says: {said}", output=said, code="clone_failed", hint=hint)
+                return FetchFailed(f"{message} Git says: {said}", cause=cause, output=said, hint=hint)
     return CommandFailed(f"git {verb} failed: {said or done.code}", output=said)

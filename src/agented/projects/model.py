@@ -68,6 +68,73 @@ class Workspace:
     kept_path: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """A kept folder that is no more. head: the commit that holds what was in it; None when it was gone before."""
+
+    head: str | None
+    snapshot_ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a repository comes from. branches: what a fetch brings where, in git's words."""
+
+    url: str
+    branches: tuple[str, ...]
+
+
+class SyncState(StrEnum):
+    UP_TO_DATE = "up_to_date"
+    FAST_FORWARDED = "fast_forwarded"
+    FETCHED_ONLY = "fetched_only"
+    NO_REMOTE = "no_remote"
+    FAILED = "failed"
+
+
+class SyncCause(StrEnum):
+    """Why a checkout was left as it is although there was more to fetch."""
+
+    DIRTY = "dirty"
+    OTHER_BRANCH = "other_branch"
+    DIVERGED = "diverged"
+    OPERATION_IN_PROGRESS = "operation_in_progress"
+    NO_WORK_TREE = "no_work_tree"
+    NO_UPSTREAM = "no_upstream"
+    LOCAL_FILTERS = "local_filters"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """What came of one sync.
+
+    cause: a SyncCause, or one word for a failure. detail: the same for people. hint: what to do.
+    before, after: where the default branch stood and stands here. commits: how many a fast-forward brought.
+    ahead, behind: commits that only we have, and that only origin has, after the sync.
+    """
+
+    state: SyncState
+    cause: str | None = None
+    detail: str | None = None
+    hint: str | None = None
+    before: str | None = None
+    after: str | None = None
+    commits: int | None = None
+    ahead: int | None = None
+    behind: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """The last sync of a project and when the next is due. failures: how many failed one after the other."""
+
+    project_id: str
+    synced: Synced
+    at: datetime
+    next_at: datetime
+    failures: int = 0
+
+
 class RefKind(StrEnum):
     BRANCH = "branch"
     TAG = "tag"

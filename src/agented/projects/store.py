@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from agented.kit.db import UtcTime, metadata
 from agented.kit.errors import NotFound
-from agented.projects.model import Project, Workspace, WorkspaceState
+from agented.projects.model import Project, Sync, Synced, SyncState, Workspace, WorkspaceState
 
 projects = sa.Table(
     "projects",
@@ -46,6 +46,24 @@ workspaces = sa.Table(
 )
 sa.Index("ix_workspaces_project_id_state", workspaces.c.project_id, workspaces.c.state)
 sa.Index("ix_workspaces_state", workspaces.c.state)
+
+project_sync = sa.Table(
+    "project_sync",
+    metadata,
+    sa.Column("project_id", sa.String(40), sa.ForeignKey("projects.id"), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("cause", sa.String(40)),
+    sa.Column("detail", sa.Text),
+    sa.Column("hint", sa.Text),
+    sa.Column("before", sa.String(64)),
+    sa.Column("after", sa.String(64)),
+    sa.Column("commits", sa.Integer),
+    sa.Column("ahead", sa.Integer),
+    sa.Column("behind", sa.Integer),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+)
 
 
 def add(conn: sa.Connection, project: Project) -> None:
@@ -163,6 +181,97 @@ def change_workspace(conn: sa.Connection, workspace_id: str, **values: Any) -> N
 
 def remove_workspace(conn: sa.Connection, workspace_id: str) -> None:
     conn.execute(workspaces.delete().where(workspaces.c.id == workspace_id))
+
+
+def left_workspaces(conn: sa.Connection, project_id: str) -> list[Workspace]:
+    """Workspaces of a project that are open, or whose folder stayed; the newest first."""
+    left = sa.or_(workspaces.c.state == WorkspaceState.OPEN, workspaces.c.kept_path.is_not(None))
+    query = sa.select(workspaces).where(workspaces.c.project_id == project_id, left).order_by(workspaces.c.id.desc())
+    return [_workspace(row) for row in conn.execute(query)]
+
+
+def count_snapshots(conn: sa.Connection, project_id: str) -> int:
+    query = (
+        sa.select(sa.func.count())
+        .select_from(workspaces)
+        .where(workspaces.c.project_id == project_id, workspaces.c.snapshot_ref.is_not(None))
+    )
+    return int(conn.execute(query).scalar_one())
+
+
+def open_counts(conn: sa.Connection, ids: Collection[str]) -> dict[str, int]:
+    """How many workspaces are open, by project; those without one are not named."""
+    query = (
+        sa.select(workspaces.c.project_id, sa.func.count())
+        .where(workspaces.c.project_id.in_(list(ids)), workspaces.c.state == WorkspaceState.OPEN)
+        .group_by(workspaces.c.project_id)
+    )
+    return {str(project_id): int(count) for project_id, count in conn.execute(query)}
+
+
+# --- syncs
+
+
+def save_sync(conn: sa.Connection, sync: Sync) -> None:
+    synced = sync.synced
+    values = {
+        "state": synced.state,
+        "cause": synced.cause,
+        "detail": synced.detail,
+        "hint": synced.hint,
+        "before": synced.before,
+        "after": synced.after,
+        "commits": synced.commits,
+        "ahead": synced.ahead,
+        "behind": synced.behind,
+        "at": sync.at,
+        "next_at": sync.next_at,
+        "failures": sync.failures,
+    }
+    known = conn.execute(project_sync.update().where(project_sync.c.project_id == sync.project_id).values(**values))
+    if known.rowcount == 0:
+        conn.execute(project_sync.insert().values(project_id=sync.project_id, **values))
+
+
+def find_sync(conn: sa.Connection, project_id: str) -> Sync | None:
+    return syncs(conn, [project_id]).get(project_id)
+
+
+def syncs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Sync]:
+    """The last syncs, by project."""
+    query = sa.select(project_sync).where(project_sync.c.project_id.in_(list(ids)))
+    return {row.project_id: _sync(row) for row in conn.execute(query)}
+
+
+def sync_counts(conn: sa.Connection) -> dict[str, int]:
+    """How many projects that are not forgotten stand in each state of their last sync."""
+    query = (
+        sa.select(project_sync.c.state, sa.func.count())
+        .join(projects, projects.c.id == project_sync.c.project_id)
+        .where(projects.c.forgotten_at.is_(None))
+        .group_by(project_sync.c.state)
+    )
+    return {str(state): 0 for state in SyncState} | {str(state): int(count) for state, count in conn.execute(query)}
+
+
+def due_syncs(conn: sa.Connection, now: datetime) -> list[Project]:
+    """Projects whose next sync is due or that never had one; who waits longest first."""
+    query = (
+        sa.select(projects)
+        .outerjoin(project_sync, projects.c.id == project_sync.c.project_id)
+        .where(
+            projects.c.forgotten_at.is_(None),
+            sa.or_(project_sync.c.next_at.is_(None), project_sync.c.next_at <= now),
+        )
+        .order_by(sa.func.coalesce(project_sync.c.next_at, 0), projects.c.id)
+    )
+    return [_project(row) for row in conn.execute(query)]
+
+
+def _sync(row: sa.Row[Any]) -> Sync:
+    parts = ("cause", "detail", "hint", "before", "after", "commits", "ahead", "behind")
+    synced = Synced(state=SyncState(row.state), **{part: getattr(row, part) for part in parts})
+    return Sync(project_id=row.project_id, synced=synced, at=row.at, next_at=row.next_at, failures=row.failures)
 
 
 def _project(row: sa.Row[Any]) -> Project:

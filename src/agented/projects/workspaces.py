@@ -26,7 +26,8 @@ from agented.projects.changes import Span
 from agented.projects.checks import check_ref
 from agented.projects.folders import REPOSITORIES, UNFINISHED, erase
 from agented.projects.git import Git, Place, common_folder, find_repository, follow_link
-from agented.projects.model import Changes, Hunk, Project, Wanted, Workspace, WorkspaceState
+from agented.projects.kept import archive_repositories
+from agented.projects.model import Changes, Hunk, Project, Removed, Wanted, Workspace, WorkspaceState
 
 log = logging.getLogger(__name__)
 
@@ -377,22 +378,67 @@ class Workspaces:
         state = WorkspaceState.CLOSED
         return replace(workspace, state=state, closed_at=at, head=head, snapshot_ref=snapshot, kept_path=kept)
 
-    def _save(self, repository: Path, path: Path, name: str, base: str, branch: str) -> _Saved:
-        """Puts all that is in the folder under a ref, unless the base or the branch holds it already."""
+    def remove_kept(self, execution_id: str) -> Removed:
+        """Deletes a folder that stayed after a close, once all that is in it and not ignored is in a snapshot.
+
+        Repositories inside go into the snapshot as archives. Raises Conflict, and changes nothing, where not all could
+        be saved or nothing was kept.
+        """
+        with self._lock(execution_id):
+            now = self.get(execution_id)
+            if now is None or now.kept_path is None or now.state is not WorkspaceState.CLOSED:
+                raise Conflict(
+                    "There is no folder that was kept of this run.",
+                    code="nothing_kept",
+                    hint="A folder of a run that is not over goes by itself; cancel the run.",
+                )
+            if not now.kept_path.exists():
+                self._let_go(now, now.head, now.snapshot_ref)
+                return Removed(head=None, snapshot_ref=now.snapshot_ref)
+            repository = self._repository(now)
+            saved = self._save(repository, now.kept_path, now.execution_id, now.base, now.branch, archive=True)
+            if not saved.whole:
+                raise Conflict(
+                    "Not all in the folder could be saved: some cannot be read, or is a repository without a commit.",
+                    code="work_not_saved",
+                    hint=f"Commit in there or make it readable (chmod -R u+rwX {now.kept_path}), then try again.",
+                )
+            self._remove(repository, now.kept_path)
+            self._git.delete_ref(repository, f"refs/heads/{now.branch}", now.base)
+            snapshot = saved.snapshot_ref or now.snapshot_ref
+            self._let_go(now, saved.head, snapshot)
+            return Removed(head=saved.head, snapshot_ref=snapshot)
+
+    def _let_go(self, workspace: Workspace, head: str | None, snapshot: str | None) -> None:
+        with self._db.write() as conn:
+            store.change_workspace(conn, workspace.id, head=head, snapshot_ref=snapshot, kept_path=None)
+
+    def _save(
+        self, repository: Path, path: Path, name: str, base: str, branch: str, *, archive: bool = False
+    ) -> _Saved:
+        """Puts all that is in the folder under a ref, unless the base or the branch holds it already.
+
+        archive: repositories inside too, and what the ref held before stays behind it.
+        """
         with self._scratch() as scratch:
             place = _place(repository, path, index=scratch / "index")
-            complete = self._git.stage(place, base, durable=True)
+            whole = self._git.stage(place, base, durable=True)
+            if archive:
+                whole = archive_repositories(self._git, place, scratch) and whole
+            else:
+                whole = whole and not self._git.nested(place) and not (path / ".git").is_dir()
             tree = self._git.write_tree(place)
-            whole = complete and not self._git.nested(place) and not (path / ".git").is_dir()
             at = "HEAD" if place.git_dir is not None else f"refs/heads/{branch}"
             names = [f"{at}^{{commit}}", f"{at}^{{tree}}", f"refs/heads/{branch}^{{commit}}", f"{base}^{{tree}}"]
-            head, head_tree, tip, base_tree = (
-                None if entry is None else entry.oid for entry in self._git.look_up(place, names)
+            head, head_tree, tip, base_tree, old = (
+                None if entry is None else entry.oid
+                for entry in self._git.look_up(place, [*names, f"{SNAPSHOTS}{name}^{{commit}}"])
             )
             final = head or base
-            if tree != (head_tree if head is not None else base_tree):
+            before = [old] if archive and old is not None and old != final else []
+            if before or tree != (head_tree if head is not None else base_tree):
                 message = f"Snapshot of {name}\n\nWhat was not committed when its workspace was closed.\n"
-                final = self._git.commit_tree(place, tree, [final], message, self._clock.now())
+                final = self._git.commit_tree(place, tree, [final, *before], message, self._clock.now())
         if final in (base, tip):
             return _Saved(final, None, whole)
         self._git.set_ref(repository, SNAPSHOTS + name, final)

@@ -61,6 +61,8 @@ class House:
     data: Path
     clock: SetClock = field(default_factory=SetClock)
     limit: int = 5
+    over: set[str] = field(default_factory=set)
+    """Executions that have ended for good."""
 
     def __post_init__(self) -> None:
         self.workspaces = self.restart()
