@@ -1,4 +1,7 @@
-"""`make bench`: prints a table and writes bench/results/latest.json. Arguments name parts: keeper log server deliveries web."""
+"""`make bench`: prints a table and writes bench/results/latest.json.
+
+Arguments name parts: keeper log server deliveries web.
+"""
 
 from __future__ import annotations
 

@@ -306,10 +306,7 @@ def start_row(times: int = 25) -> Row:
             begun = time.time()
             delivery = _send(served, path)
             delays.append(float(wait_for(lambda: stamp.exists() and stamp.read_text())) - begun)
-            [run] = wait_for(lambda told=delivery: served.get(f"/api/deliveries/{told}")["executions"])
-            served.ended(run)
-            wait_for(lambda run=run: not (served.data / "workspaces" / run).exists())
-            time.sleep(0.2)
+            _await_rest(served, delivery)
         floors = []
         for _ in range(times):
             begun = time.time()
@@ -325,6 +322,14 @@ def start_row(times: int = 25) -> Row:
         "<= 200",
         middle <= 200,
     )
+
+
+def _await_rest(served: Served, delivery: str) -> None:
+    """Until nothing is left of what it started."""
+    [run] = wait_for(lambda: served.get(f"/api/deliveries/{delivery}")["executions"])
+    served.ended(run)
+    wait_for(lambda: not (served.data / "workspaces" / run).exists())
+    time.sleep(0.2)
 
 
 def _send(served: Served, path: str) -> str:

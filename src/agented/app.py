@@ -20,6 +20,7 @@ from agented.accounts.lookout import Lookout
 from agented.accounts.model import Account
 from agented.backends.contract import Backend, Login
 from agented.backends.registry import Registry
+from agented.bots import store as bots_store
 from agented.bots.deliveries import Deliveries
 from agented.bots.dispatch import Dispatch
 from agented.bots.model import read_spec
@@ -35,6 +36,7 @@ from agented.kit.clock import SystemClock
 from agented.kit.db import Database
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, Refused, Unavailable
 from agented.kit.files import FileLock, write_atomic
+from agented.kit.groups import Group
 from agented.kit.keychain import Keychain
 from agented.kit.process import run
 from agented.kit.vault import Vault, derive, load_key
@@ -429,7 +431,8 @@ class Server:
                 self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are installed
                 app.open_soon(self._fail)
                 if not self._stop_asked:
-                    asyncio.run(self._serve(self._uvicorn, listener))
+                    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                        runner.run(self._serve(self._uvicorn, listener))
                 if self._failure is not None:
                     raise self._failure
             finally:
@@ -526,7 +529,13 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             db=app.db,
             vault=shelf.vault,
             clock=app.clock,
-            deliveries=Deliveries(db=app.db, vault=shelf.vault, bus=app.bus, clock=app.clock),
+            deliveries=Deliveries(
+                db=app.db,
+                vault=shelf.vault,
+                bus=app.bus,
+                clock=app.clock,
+                group=Group(app.db, bots_store.add_deliveries),
+            ),
             starting=app.starting,
             check=app.check_bot,
         ),

@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from agented.bots import saving, store
 from agented.bots.deliveries import Accepted, Deliveries, facts_of
 from agented.bots.files import read_yaml, write_yaml
 from agented.bots.model import Bot
 from agented.bots.prompts import names_of
-from agented.bots.signatures import Incoming, Style
+from agented.bots.signatures import Answer, Incoming, Style
 from agented.bots.starting import Starting
 from agented.bots.store import Delivery
 from agented.kit.clock import Clock
 from agented.kit.db import Database
 from agented.kit.errors import Invalid, NotFound
+from agented.kit.groups import Gather
 from agented.kit.vault import Vault
 from agented.kit.web import Caller, Cursor, Limit, Page, current_caller, decode_cursor, encode_cursor, role
 
@@ -257,6 +257,7 @@ def _facts(ports: BotsApi, wish: StartWish) -> dict[str, Any]:
 
 def _webhooks(ports: BotsApi) -> APIRouter:
     router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
+    receiving: Gather[tuple[str, Incoming], Answer | Accepted] = Gather(ports.deliveries.receive_all, "receiving")
 
     @router.api_route("/{key}", methods=_METHODS, openapi_extra=role("open"), include_in_schema=False)
     async def receive(key: str, request: Request) -> Response:
@@ -267,7 +268,7 @@ def _webhooks(ports: BotsApi) -> APIRouter:
             body=await request.body(),
             now=ports.clock.now().timestamp(),
         )
-        answer = await run_in_threadpool(ports.deliveries.receive, key, incoming)
+        answer = await receiving((key, incoming))
         if isinstance(answer, Accepted):
             status, told = 200 if answer.known else 202, AcceptedOut(id=answer.id, known=answer.known)
             return Response(told.model_dump_json(), status_code=status, media_type="application/json")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from sqlalchemy import Connection
+
 from agented.bots import store
-from agented.bots.model import Bot, WebhookTrigger
+from agented.bots.model import WebhookTrigger
 from agented.bots.signatures import Answer, Incoming, challenge, check
 from agented.bots.store import Delivery
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock
 from agented.kit.db import Database
 from agented.kit.errors import AgentedError, Invalid, NotFound
+from agented.kit.groups import Group
 from agented.kit.vault import Vault
 
+_Door = tuple[WebhookTrigger, str]
 TOPIC = "deliveries"
 _DEEPEST = 60
 _KEPT_HEADERS = 100
@@ -48,33 +52,55 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliveries:
+    """group: writes deliveries with `store.add_deliveries`."""
+
     db: Database
     vault: Vault
     bus: Bus
     clock: Clock
+    group: Group[Delivery, str | None]
 
-    def receive(self, key: str, incoming: Incoming) -> Answer | Accepted:
-        """Raises NotFound, NotSigned, WrongType and Invalid; a delivery that is returned is on the disk."""
+    def receive_all(self, came: Sequence[tuple[str, Incoming]]) -> Sequence[Answer | Accepted | Exception]:
+        """For each, by its address: what it gets. A delivery that is accepted is on the disk.
+
+        Failures are NotFound, NotSigned, WrongType, Invalid, or of the database.
+        """
         with self.db.read() as conn:
-            owner = store.bot_of_address(conn, key)
-            trigger = None if owner is None else _trigger_of(owner)
-            secret = "" if trigger is None else self._secret(store.sealed_secret(conn, trigger.secret or ""), trigger)
+            doors = {key: self._door(conn, key) for key in {key for key, _ in came}}
+        found = [self._examine(doors[key], key, incoming) for key, incoming in came]
+        kept = iter(self.add_all([one for one in found if isinstance(one, Delivery)]))
+        return [next(kept) if isinstance(one, Delivery) else one for one in found]
+
+    def _door(self, conn: Connection, key: str) -> _Door | AgentedError:
+        trigger = store.trigger_at(conn, key)
         if trigger is None:
-            raise NotFound("There is no webhook at this address.")
+            return NotFound("There is no webhook at this address.")
+        try:
+            return trigger, self._secret(store.sealed_secret(conn, trigger.secret or ""), trigger)
+        except AgentedError as error:
+            return error
+
+    def _examine(self, door: _Door | AgentedError, key: str, incoming: Incoming) -> Answer | Delivery | AgentedError:
+        """A delivery is what is to be kept."""
+        if isinstance(door, AgentedError):
+            return door
+        trigger, secret = door
         checked = check(trigger.style, secret, incoming, trigger.tolerance_s)
         if not checked.good:
-            raise NotSigned(checked.why)
-        answer = challenge(trigger.style, secret, incoming)
-        if answer is not None:
-            return answer
-        read_payload(incoming)
-        return self._keep(key, incoming, checked.id)
+            return NotSigned(checked.why)
+        try:
+            answer = challenge(trigger.style, secret, incoming)
+            if answer is None:
+                read_payload(incoming)
+        except AgentedError as error:
+            return error
+        return self._new(key, incoming, checked.id) if answer is None else answer
 
     def _secret(self, sealed: str | None, trigger: WebhookTrigger) -> str:
         return "" if sealed is None else self.vault.open(sealed, f"secrets/{trigger.secret}")
 
-    def _keep(self, key: str, incoming: Incoming, external_id: str | None) -> Accepted:
-        delivery = Delivery(
+    def _new(self, key: str, incoming: Incoming, external_id: str | None) -> Delivery:
+        return Delivery(
             id=store.new_delivery_id(),
             address=key,
             external_id=None if external_id is None else external_id[:200],
@@ -88,15 +114,19 @@ class Deliveries:
             received_at=self.clock.now(),
             handled_at=None,
         )
-        return self.add(delivery)
 
     def add(self, delivery: Delivery) -> Accepted:
-        with self.db.write() as conn:
-            before = store.add_delivery(conn, delivery)
-        if before is not None:
-            return Accepted(before, known=True)
-        self.bus.ring(TOPIC)
-        return Accepted(delivery.id, known=False)
+        [outcome] = self.add_all([delivery])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def add_all(self, deliveries: Sequence[Delivery]) -> Sequence[Accepted | Exception]:
+        """Returns when they are on the disk, with others that came at the same time."""
+        outcomes = self.group.put_many(deliveries)
+        if None in outcomes:
+            self.bus.ring(TOPIC)
+        return [_accepted(one, before) for one, before in zip(deliveries, outcomes, strict=True)]
 
     def replay(self, delivery_id: str) -> Accepted:
         """The same again, as a delivery of its own."""
@@ -110,9 +140,10 @@ class Deliveries:
         return self.add(Delivery(**values))
 
 
-def _trigger_of(owner: tuple[Bot, str]) -> WebhookTrigger | None:
-    bot, name = owner
-    return next((one for one in bot.spec.webhooks if one.name == name), None)
+def _accepted(delivery: Delivery, before: str | Exception | None) -> Accepted | Exception:
+    if isinstance(before, Exception):
+        return before
+    return Accepted(before or delivery.id, known=before is not None)
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:

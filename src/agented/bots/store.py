@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from agented.bots.model import Bot, read_spec
+from agented.bots.model import Bot, Spec, WebhookTrigger, read_spec
 from agented.kit.db import UtcTime, metadata
 from agented.kit.ids import new_id
 
@@ -148,6 +151,22 @@ def bot_of_address(conn: sa.Connection, key: str) -> tuple[Bot, str] | None:
     return None if bot is None or row is None else (bot, str(row.trigger))
 
 
+def trigger_at(conn: sa.Connection, key: str) -> WebhookTrigger | None:
+    """The trigger of an address, in one question: it is asked for every delivery."""
+    text = sa.cast(bots.c.source, sa.Text).label("text")
+    query = sa.select(addresses.c.trigger, text).join(bots, bots.c.id == addresses.c.bot_id)
+    row = conn.execute(query.where(addresses.c.key == key)).one_or_none()
+    if row is None:
+        return None
+    return next((one for one in _spec(row.text, row.trigger, key).webhooks if one.name == row.trigger), None)
+
+
+@lru_cache(maxsize=64)
+def _spec(text: str, trigger: str, key: str) -> Spec:
+    """Known by the text itself, so that no change of it is missed."""
+    return read_spec(json.loads(text), {trigger: key})
+
+
 def find_bot(conn: sa.Connection, id_or_name: str) -> Bot | None:
     wanted = sa.or_(bots.c.id == id_or_name, bots.c.name == id_or_name)
     row = conn.execute(bots.select().where(wanted)).one_or_none()
@@ -196,16 +215,25 @@ def remove_secret(conn: sa.Connection, name: str) -> bool:
     return conn.execute(secrets.delete().where(secrets.c.name == name)).rowcount == 1
 
 
-def add_delivery(conn: sa.Connection, delivery: Delivery) -> str | None:
-    """Stores it; the id of the one that came before under the same external id, when there is one."""
-    if delivery.external_id is not None:
-        same = sa.and_(deliveries.c.address == delivery.address, deliveries.c.external_id == delivery.external_id)
-        before = conn.execute(sa.select(deliveries.c.id).where(same)).scalar()
-        if before is not None:
-            return str(before)
-    values = {name: getattr(delivery, name) for name in Delivery.__slots__}
-    conn.execute(deliveries.insert().values(**values))
-    return None
+def add_deliveries(conn: sa.Connection, new: Sequence[Delivery]) -> list[str | None]:
+    """Stores them; for each the id of the one that came before under the same external id, where there is one."""
+    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(deliveries).on_conflict_do_nothing()
+    conn.execute(insert, [{name: getattr(one, name) for name in Delivery.__slots__} for one in new])
+    first = _ids_of(conn, new)
+    found = [first.get((one.address, one.external_id), one.id) for one in new]
+    return [None if was == one.id else was for was, one in zip(found, new, strict=True)]
+
+
+def _ids_of(conn: sa.Connection, new: Sequence[Delivery]) -> dict[tuple[str, str | None], str]:
+    """Who stands under their external ids now, by address and external id."""
+    known: dict[tuple[str, str | None], str] = {}
+    for address in {one.address for one in new}:
+        named = {one.external_id for one in new if one.address == address and one.external_id is not None}
+        if named:
+            which = sa.and_(deliveries.c.address == address, deliveries.c.external_id.in_(named))
+            rows = conn.execute(sa.select(deliveries.c.external_id, deliveries.c.id).where(which))
+            known |= {(address, row.external_id): str(row.id) for row in rows}
+    return known
 
 
 def waiting_deliveries(conn: sa.Connection, limit: int) -> list[Delivery]:
