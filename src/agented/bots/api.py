@@ -23,7 +23,7 @@ from agented.kit.db import Database
 from agented.kit.errors import Invalid, NotFound
 from agented.kit.groups import Gather
 from agented.kit.vault import Vault
-from agented.kit.web import Caller, Cursor, Limit, Page, current_caller, decode_cursor, encode_cursor, role
+from agented.kit.web import Caller, Cursor, Limit, Page, current_caller, decode_cursor, encode_cursor, role, straight
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _SHOWN_BODY = 256 * 1024
@@ -259,25 +259,28 @@ def _webhooks(ports: BotsApi) -> APIRouter:
     router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
     receiving: Gather[tuple[str, Incoming], Answer | Accepted] = Gather(ports.deliveries.receive_all, "receiving")
 
-    @router.api_route("/{key}", methods=_METHODS, openapi_extra=role("open"), include_in_schema=False)
-    async def receive(key: str, request: Request) -> Response:
+    async def answer(request: Request) -> Response:
+        scope = request.scope
         incoming = Incoming(
             method=request.method,
-            query=dict(request.query_params),
-            headers={name.lower(): value for name, value in request.headers.items()},
+            query=dict(request.query_params) if scope["query_string"] else {},
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
             body=await request.body(),
             now=ports.clock.now().timestamp(),
         )
-        answer = await receiving((key, incoming))
-        if isinstance(answer, Accepted):
-            status, told = 200 if answer.known else 202, AcceptedOut(id=answer.id, known=answer.known)
-            return Response(told.model_dump_json(), status_code=status, media_type="application/json")
-        return Response(
-            answer.body,
-            status_code=answer.status,
-            media_type=answer.media_type,
-            headers={**answer.headers, "x-content-type-options": "nosniff"},
-        )
+        told = await receiving((request.path_params["key"], incoming))
+        if isinstance(told, Accepted):
+            known = "true" if told.known else "false"
+            body = f'{{"id":"{told.id}","known":{known}}}'
+            return Response(body, status_code=200 if told.known else 202, media_type="application/json")
+        headers = {**told.headers, "x-content-type-options": "nosniff"}
+        return Response(told.body, status_code=told.status, media_type=told.media_type, headers=headers)
+
+    @router.api_route(
+        "/{key}", methods=_METHODS, openapi_extra={**role("open"), **straight(answer)}, include_in_schema=False
+    )
+    async def receive(key: str, request: Request) -> Response:
+        return await answer(request)
 
     return router
 

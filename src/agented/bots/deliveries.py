@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+import orjson
 from sqlalchemy import Connection
 
 from agented.bots import store
@@ -24,6 +26,7 @@ from agented.kit.vault import Vault
 _Door = tuple[WebhookTrigger, str]
 TOPIC = "deliveries"
 _DEEPEST = 60
+_NESTED = frozenset({dict, list})
 _KEPT_HEADERS = 100
 _LONGEST_HEADER = 2000
 _HIDDEN = ("authorization", "cookie", "proxy-authorization", "x-gitlab-token")
@@ -91,7 +94,7 @@ class Deliveries:
         try:
             answer = challenge(trigger.style, secret, incoming)
             if answer is None:
-                read_payload(incoming)
+                check_payload(incoming)
         except AgentedError as error:
             return error
         return self._new(key, incoming, checked.id) if answer is None else answer
@@ -151,15 +154,37 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     return {name[:200]: "[secret]" if name in _HIDDEN else value[:_LONGEST_HEADER] for name, value in shown}
 
 
+def check_payload(incoming: Incoming) -> None:
+    """Raises what `read_payload` raises, in a fraction of its time for most of what comes."""
+    if _is_json(incoming):
+        with suppress(ValueError):
+            value = orjson.loads(incoming.body)
+            # It is no deeper than it has brackets.
+            if incoming.body.count(b"{") + incoming.body.count(b"[") > _DEEPEST:
+                _check_depth(value)
+            return
+    # What orjson does not take, such as UTF-16, is decided by whoever reads it later.
+    read_payload(incoming)
+
+
+def _kind_of(incoming: Incoming | Delivery) -> str:
+    return incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_json(incoming: Incoming | Delivery) -> bool:
+    kind = _kind_of(incoming)
+    return kind.endswith(("/json", "+json")) or (not kind and incoming.body[:1] in b"{[")
+
+
 def read_payload(incoming: Incoming | Delivery) -> Any:
     """The body by its type: JSON, a form (GitHub's `payload` field is JSON again), or text.
 
     Raises WrongType for what is none of these, Invalid for JSON that is none or too deep.
     """
-    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind_of(incoming)
     if not incoming.body:
         return dict(incoming.query) if incoming.method in _METHODS_WITHOUT_BODY else {}
-    if kind.endswith(("/json", "+json")) or (not kind and incoming.body[:1] in b"{["):
+    if _is_json(incoming):
         return _json(incoming.body)
     if kind == "application/x-www-form-urlencoded":
         form = dict(parse_qsl(_text(incoming.body), keep_blank_values=True, max_num_fields=1000))
@@ -188,18 +213,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [
-            inner
-            for one in level
-            for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise Invalid(f"The JSON is nested deeper than {_DEEPEST} levels.", field="body")
+def _check_depth(value: Any, left: int = _DEEPEST) -> None:
+    if type(value) not in _NESTED:
+        return
+    if not left:
+        raise Invalid(f"The JSON is nested deeper than {_DEEPEST} levels.", field="body")
+    for inner in value.values() if isinstance(value, dict) else value:
+        # Asked here too: most are plain values, and a call costs more than the question.
+        if type(inner) in _NESTED:
+            _check_depth(inner, left - 1)
 
 
 def facts_of(delivery: Delivery) -> dict[str, Any]:

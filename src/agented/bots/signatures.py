@@ -78,7 +78,7 @@ def check(style: Style, secret: str, incoming: Incoming, tolerance_s: int = TOLE
 
 def _sha256(secret: str | bytes, message: bytes) -> str:
     key = secret.encode() if isinstance(secret, str) else secret
-    return hmac.new(key, message, hashlib.sha256).hexdigest()
+    return hmac.digest(key, message, "sha256").hex()
 
 
 def _same(said: str, right: str) -> bool:

@@ -87,6 +87,17 @@ sa.Index("ix_bot_runs_bot_id_execution_id", runs.c.bot_id, runs.c.execution_id)
 sa.Index("ix_bot_runs_delivery_id", runs.c.delivery_id)
 
 
+# What every delivery asks for is put together once.
+_TRIGGER_AT = (
+    sa.select(addresses.c.trigger, sa.cast(bots.c.source, sa.Text).label("text"))
+    .join(bots, bots.c.id == addresses.c.bot_id)
+    .where(addresses.c.key == sa.bindparam("key"))
+)
+_SEALED = sa.select(secrets.c.sealed).where(secrets.c.name == sa.bindparam("name"))
+_ADD_TO_SQLITE = sqlite.insert(deliveries).on_conflict_do_nothing()
+_ADD_TO_POSTGRES = postgresql.insert(deliveries).on_conflict_do_nothing()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One event that came in. state: stored, handled or failed. matches: whether each trigger was met, and why."""
@@ -103,6 +114,19 @@ class Delivery:
     replay_of: str | None
     received_at: datetime
     handled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What came of a delivery."""
+
+    id: str
+    state: str
+    matches: list[dict[str, Any]]
+
+    @property
+    def started(self) -> bool:
+        return any(one["executions"] for one in self.matches)
 
 
 def add_bot(conn: sa.Connection, bot_id: str, name: str, enabled: bool, now: datetime) -> None:
@@ -153,9 +177,7 @@ def bot_of_address(conn: sa.Connection, key: str) -> tuple[Bot, str] | None:
 
 def trigger_at(conn: sa.Connection, key: str) -> WebhookTrigger | None:
     """The trigger of an address, in one question: it is asked for every delivery."""
-    text = sa.cast(bots.c.source, sa.Text).label("text")
-    query = sa.select(addresses.c.trigger, text).join(bots, bots.c.id == addresses.c.bot_id)
-    row = conn.execute(query.where(addresses.c.key == key)).one_or_none()
+    row = conn.execute(_TRIGGER_AT, {"key": key}).one_or_none()
     if row is None:
         return None
     return next((one for one in _spec(row.text, row.trigger, key).webhooks if one.name == row.trigger), None)
@@ -203,7 +225,7 @@ def put_secret(conn: sa.Connection, name: str, sealed: str, now: datetime) -> No
 
 
 def sealed_secret(conn: sa.Connection, name: str) -> str | None:
-    found = conn.execute(sa.select(secrets.c.sealed).where(secrets.c.name == name)).scalar()
+    found = conn.execute(_SEALED, {"name": name}).scalar()
     return None if found is None else str(found)
 
 
@@ -217,8 +239,10 @@ def remove_secret(conn: sa.Connection, name: str) -> bool:
 
 def add_deliveries(conn: sa.Connection, new: Sequence[Delivery]) -> list[str | None]:
     """Stores them; for each the id of the one that came before under the same external id, where there is one."""
-    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(deliveries).on_conflict_do_nothing()
-    conn.execute(insert, [{name: getattr(one, name) for name in Delivery.__slots__} for one in new])
+    insert = _ADD_TO_SQLITE if conn.dialect.name == "sqlite" else _ADD_TO_POSTGRES
+    rows = [{name: getattr(one, name) for name in Delivery.__slots__} for one in new]
+    if conn.execute(insert, rows).rowcount == len(rows):
+        return [None] * len(rows)
     first = _ids_of(conn, new)
     found = [first.get((one.address, one.external_id), one.id) for one in new]
     return [None if was == one.id else was for was, one in zip(found, new, strict=True)]
@@ -229,10 +253,9 @@ def _ids_of(conn: sa.Connection, new: Sequence[Delivery]) -> dict[tuple[str, str
     known: dict[tuple[str, str | None], str] = {}
     for address in {one.address for one in new}:
         named = {one.external_id for one in new if one.address == address and one.external_id is not None}
-        if named:
-            which = sa.and_(deliveries.c.address == address, deliveries.c.external_id.in_(named))
-            rows = conn.execute(sa.select(deliveries.c.external_id, deliveries.c.id).where(which))
-            known |= {(address, row.external_id): str(row.id) for row in rows}
+        which = sa.and_(deliveries.c.address == address, deliveries.c.external_id.in_(named))
+        rows = conn.execute(sa.select(deliveries.c.external_id, deliveries.c.id).where(which))
+        known |= {(address, row.external_id): str(row.id) for row in rows}
     return known
 
 
@@ -242,9 +265,10 @@ def waiting_deliveries(conn: sa.Connection, limit: int) -> list[Delivery]:
     return [_delivery(row) for row in conn.execute(query)]
 
 
-def handled(conn: sa.Connection, delivery_id: str, state: str, matches: list[dict[str, Any]], now: datetime) -> None:
-    changed = {"state": state, "matches": matches, "handled_at": now}
-    conn.execute(deliveries.update().where(deliveries.c.id == delivery_id).values(**changed))
+def handled(conn: sa.Connection, done: Sequence[Handled], now: datetime) -> None:
+    changed = {"state": sa.bindparam("new_state"), "matches": sa.bindparam("new_matches"), "handled_at": now}
+    rows = [{"which": one.id, "new_state": one.state, "new_matches": one.matches} for one in done]
+    conn.execute(deliveries.update().where(deliveries.c.id == sa.bindparam("which")).values(**changed), rows)
 
 
 def find_delivery(conn: sa.Connection, delivery_id: str) -> Delivery | None:

@@ -60,13 +60,18 @@ def error_response(error: AgentedError, clock: Clock) -> JSONResponse:
     return JSONResponse({"error": told}, status_code=error.status, headers=headers)
 
 
+def response_to(error: AgentedError | HTTPException, clock: Clock) -> JSONResponse:
+    """The answer; what is our own fault is logged."""
+    told = _from_http(error) if isinstance(error, HTTPException) else error
+    if isinstance(told, Broken):
+        log.error("%s: %s", told.code, told.message, exc_info=told)
+    return error_response(told, clock)
+
+
 def install_handlers(app: FastAPI, clock: Clock) -> None:
     def answering(translate: Callable[[Any], AgentedError]) -> Callable[[Request, Any], Awaitable[JSONResponse]]:
         async def handle(_request: Request, error: Any) -> JSONResponse:
-            translated = translate(error)
-            if isinstance(translated, Broken):
-                log.error("%s: %s", translated.code, translated.message, exc_info=translated)
-            return error_response(translated, clock)
+            return response_to(translate(error), clock)
 
         return handle
 
