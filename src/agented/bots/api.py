@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
+from starlette.datastructures import QueryParams
 
 from agented.bots import saving, store
 from agented.bots.deliveries import Accepted, Deliveries, facts_of
@@ -259,20 +260,19 @@ def _webhooks(ports: BotsApi) -> APIRouter:
     router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
     receiving: Gather[tuple[str, Incoming], Answer | Accepted] = Gather(ports.deliveries.receive_all, "receiving")
 
-    async def answer(request: Request) -> Response:
-        scope = request.scope
+    async def answer(scope: MutableMapping[str, Any], body: bytes) -> Response:
         incoming = Incoming(
-            method=request.method,
-            query=dict(request.query_params) if scope["query_string"] else {},
-            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
-            body=await request.body(),
+            method=scope["method"],
+            query=dict(QueryParams(scope["query_string"])) if scope["query_string"] else {},
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            body=body,
             now=ports.clock.now().timestamp(),
         )
-        told = await receiving((request.path_params["key"], incoming))
+        told = await receiving((scope["path_params"]["key"], incoming))
         if isinstance(told, Accepted):
             known = "true" if told.known else "false"
-            body = f'{{"id":"{told.id}","known":{known}}}'
-            return Response(body, status_code=200 if told.known else 202, media_type="application/json")
+            text = f'{{"id":"{told.id}","known":{known}}}'
+            return Response(text, status_code=200 if told.known else 202, media_type="application/json")
         headers = {**told.headers, "x-content-type-options": "nosniff"}
         return Response(told.body, status_code=told.status, media_type=told.media_type, headers=headers)
 
@@ -280,7 +280,7 @@ def _webhooks(ports: BotsApi) -> APIRouter:
         "/{key}", methods=_METHODS, openapi_extra={**role("open"), **straight(answer)}, include_in_schema=False
     )
     async def receive(key: str, request: Request) -> Response:
-        return await answer(request)
+        return await answer(request.scope, await request.body())
 
     return router
 

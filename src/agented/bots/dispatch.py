@@ -114,7 +114,7 @@ class Dispatch:
             log.exception("the delivery %s could not be handled", delivery.id)
             told["error"] = {
                 "code": "broken",
-                "message": "Something broke on our side.",
+                "message": "It could not be handled.",
                 "hint": "See the server's log.",
             }
             return Handled(delivery.id, "failed", [told])

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agented.bots.model import Bot, Spec, WebhookTrigger, read_spec
+from agented.kit.clock import to_micros
 from agented.kit.db import UtcTime, metadata
 from agented.kit.ids import new_id
 
@@ -94,8 +96,9 @@ _TRIGGER_AT = (
     .where(addresses.c.key == sa.bindparam("key"))
 )
 _SEALED = sa.select(secrets.c.sealed).where(secrets.c.name == sa.bindparam("name"))
-_ADD_TO_SQLITE = sqlite.insert(deliveries).on_conflict_do_nothing()
-_ADD_TO_POSTGRES = postgresql.insert(deliveries).on_conflict_do_nothing()
+_NAMES = tuple(column.name for column in deliveries.c)
+_ROWS = 32
+"""Stored by one statement: the driver goes to and fro between Python and the database once for each statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,13 +242,41 @@ def remove_secret(conn: sa.Connection, name: str) -> bool:
 
 def add_deliveries(conn: sa.Connection, new: Sequence[Delivery]) -> list[str | None]:
     """Stores them; for each the id of the one that came before under the same external id, where there is one."""
-    insert = _ADD_TO_SQLITE if conn.dialect.name == "sqlite" else _ADD_TO_POSTGRES
-    rows = [{name: getattr(one, name) for name in Delivery.__slots__} for one in new]
-    if conn.execute(insert, rows).rowcount == len(rows):
-        return [None] * len(rows)
+    stored = 0
+    for start in range(0, len(new), _ROWS):
+        rows = [_values(one) for one in new[start : start + _ROWS]]
+        text = _insert(len(rows), "?" if conn.dialect.name == "sqlite" else "%s")
+        stored += conn.exec_driver_sql(text, tuple(chain.from_iterable(rows))).rowcount
+    if stored == len(new):
+        return [None] * stored
     first = _ids_of(conn, new)
     found = [first.get((one.address, one.external_id), one.id) for one in new]
     return [None if was == one.id else was for was, one in zip(found, new, strict=True)]
+
+
+@lru_cache(maxsize=2 * _ROWS)
+def _insert(rows: int, mark: str) -> str:
+    row = f"({', '.join([mark] * len(_NAMES))})"
+    names = ", ".join(f'"{name}"' for name in _NAMES)
+    return f"INSERT INTO deliveries ({names}) VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+def _values(one: Delivery) -> tuple[Any, ...]:
+    """In the order of the columns, as they are stored."""
+    return (
+        one.id,
+        one.address,
+        one.external_id,
+        one.method,
+        orjson.dumps(one.query).decode(),
+        orjson.dumps(one.headers).decode(),
+        one.body,
+        one.state,
+        orjson.dumps(one.matches).decode(),
+        one.replay_of,
+        to_micros(one.received_at),
+        None if one.handled_at is None else to_micros(one.handled_at),
+    )
 
 
 def _ids_of(conn: sa.Connection, new: Sequence[Delivery]) -> dict[tuple[str, str | None], str]:

@@ -114,6 +114,13 @@ def _from_http(error: HTTPException) -> AgentedError:
     return other
 
 
+def note_fault(scope: Scope) -> Broken:
+    """Logs the fault that is being handled; gives what people are told of it."""
+    fault_id = new_id("err")
+    log.exception("%s: %s %s broke", fault_id, scope.get("method", scope["type"]), scope["path"])
+    return Broken("Something broke on our side.", hint=f"The server's log tells more at {fault_id}.")
+
+
 class Faults:
     """The request handler's door: a fault of ours becomes a 500 with an id that is also in the log."""
 
@@ -132,9 +139,7 @@ class Faults:
         try:
             await self._app(scope, receive, sending)
         except Exception:
-            fault_id = new_id("err")
-            log.exception("%s: %s %s broke", fault_id, scope.get("method", scope["type"]), scope["path"])
+            broken = note_fault(scope)
             if started or scope["type"] != "http":
                 raise
-            broken = Broken("Something broke on our side.", hint=f"The server's log tells more at {fault_id}.")
             await error_response(broken, self._clock)(scope, receive, send)

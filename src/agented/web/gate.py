@@ -9,8 +9,7 @@ from typing import Literal, cast
 
 from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,7 +18,7 @@ from agented.kit.clock import Clock
 from agented.kit.errors import AgentedError, Broken, NotFound, Refused, Unauthenticated
 from agented.kit.web import ROLES, Role
 from agented.web.auth import Auth, SignedIn
-from agented.web.errors import MethodNotAllowed, error_response, response_to
+from agented.web.errors import MethodNotAllowed, error_response
 from agented.web.security import SAFE_METHODS, is_data_path
 
 _COOKIE = "agented_session"
@@ -32,13 +31,13 @@ def cookie_name(tls: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One route of the table. straight: answers by itself, without the framework's routing."""
+    """One route of the table. straight: for `web/straight`."""
 
     path: str
     pattern: re.Pattern[str]
     methods: frozenset[str]
     role: Role | Literal["open"]
-    straight: Callable[[Request], Awaitable[Response]] | None = None
+    straight: Callable[[Scope, bytes], Awaitable[Response]] | None = None
 
 
 def table_of(routes: Sequence[BaseRoute]) -> list[Way]:
@@ -91,31 +90,10 @@ class Gate:
                 way = self._way(scope["path"], scope["method"])
                 if way is not None:
                     await self._admit(way, scope)
-                    if way.straight is not None:
-                        await self._answer(way, way.straight, scope, receive, send)
-                        return
             except AgentedError as error:
                 await error_response(error, self._clock)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-    async def _answer(
-        self,
-        way: Way,
-        answer: Callable[[Request], Awaitable[Response]],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        match = way.pattern.match(scope["path"])
-        scope["path_params"] = match.groupdict() if match else {}
-        try:
-            response = await answer(Request(scope, receive))
-        except (AgentedError, HTTPException) as error:
-            response = response_to(error, self._clock)
-        except ClientDisconnect:
-            return  # nobody is left to answer
-        await response(scope, receive, send)
 
     def _way(self, path: str, method: str) -> Way | None:
         """None for the files of the web app, which everybody may read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -58,13 +58,18 @@ class Rules:
     max_body_bytes: int
     tls: bool
 
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        return LOOPBACK | self.hosts
+
+
+RawHeaders = list[tuple[bytes, bytes]]
+
 
 class SafeHeaders:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
-        headers = _HEADERS | (_TLS_ONLY if rules.tls else {})
-        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-        self._names = frozenset(name for name, _ in self._headers)
+        self._add = safe_headers(rules)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,14 +79,25 @@ class SafeHeaders:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Every answer passes here: plain tuples cost a fifth of a mapping of headers.
-                headers = [pair for pair in message.get("headers", ()) if pair[0] not in self._names]
-                if no_store and not any(name == b"cache-control" for name, _ in headers):
-                    headers.append((b"cache-control", b"no-store"))
-                message["headers"] = headers + self._headers
+                message["headers"] = self._add(message.get("headers", ()), no_store)
             await send(message)
 
         await self._app(scope, receive, sending)
+
+
+def safe_headers(rules: Rules) -> Callable[[Iterable[tuple[bytes, bytes]], bool], RawHeaders]:
+    """Adds what every answer carries. Every answer passes here: tuples cost a fifth of a mapping of headers."""
+    headers = _HEADERS | (_TLS_ONLY if rules.tls else {})
+    ours = [(name.encode(), value.encode()) for name, value in headers.items()]
+    names = frozenset(name for name, _ in ours)
+
+    def add(given: Iterable[tuple[bytes, bytes]], no_store: bool) -> RawHeaders:
+        kept = [pair for pair in given if pair[0].lower() not in names]
+        if no_store and not any(name.lower() == b"cache-control" for name, _ in kept):
+            kept.append((b"cache-control", b"no-store"))
+        return kept + ours
+
+    return add
 
 
 class KnownHost:
@@ -89,7 +105,7 @@ class KnownHost:
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
-        self._hosts = LOOPBACK | rules.hosts
+        self._hosts = rules.known_hosts
         self._clock = rules.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
