@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import sqlalchemy as sa
 import yaml
 from tests.e2e.served import Served, make_repository, wait_for
@@ -190,14 +191,27 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _child(command: list[str], port: int) -> Iterator[None]:
+def _child(command: list[str], port: int) -> Iterator[psutil.Process]:
     child = subprocess.Popen(command, env=base_env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: _answers(port), what=command[0])
-        yield
+        yield psutil.Process(child.pid)
     finally:
         child.kill()
         child.wait()
+
+
+def _await_quiet(process: psutil.Process) -> None:
+    def used() -> float:
+        times = process.cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+
+    def rests() -> bool:
+        before = used()
+        time.sleep(0.3)
+        return used() - before < 0.02 and not process.children()
+
+    wait_for(rests, 120, "the end of its commands")
 
 
 def _answers(port: int) -> bool:
@@ -235,8 +249,9 @@ def _webhook(folder: Path) -> Iterator[Target | None]:
     hooks = folder / "hooks.json"
     hooks.write_text(json.dumps([{**hook, "include-command-output-in-response": False}]))
     port = _free_port()
-    with _child([program, "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)], port):
-        yield Target(f"http://127.0.0.1:{port}/hooks/push", lambda: time.sleep(1))
+    with _child([program, "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)], port) as child:
+        # It answers before it has started its commands: what it still owes is waited for.
+        yield Target(f"http://127.0.0.1:{port}/hooks/push", lambda: _await_quiet(child))
 
 
 def _make_bot(served: Served, match: dict[str, object] | None, **step: str) -> str:

@@ -89,13 +89,12 @@ sa.Index("ix_bot_runs_bot_id_execution_id", runs.c.bot_id, runs.c.execution_id)
 sa.Index("ix_bot_runs_delivery_id", runs.c.delivery_id)
 
 
-# What every delivery asks for is put together once.
+# What every delivery asks for is said in the driver's own words: that takes a third of the time.
 _TRIGGER_AT = (
-    sa.select(addresses.c.trigger, sa.cast(bots.c.source, sa.Text).label("text"))
-    .join(bots, bots.c.id == addresses.c.bot_id)
-    .where(addresses.c.key == sa.bindparam("key"))
+    "SELECT a.trigger AS trigger, CAST(b.source AS TEXT) AS text FROM bot_addresses a JOIN bots b ON b.id = a.bot_id"
+    " WHERE a.key = {}"
 )
-_SEALED = sa.select(secrets.c.sealed).where(secrets.c.name == sa.bindparam("name"))
+_SEALED = "SELECT sealed FROM secrets WHERE name = {}"
 _NAMES = tuple(column.name for column in deliveries.c)
 _ROWS = 32
 """Stored by one statement: the driver goes to and fro between Python and the database once for each statement."""
@@ -180,7 +179,7 @@ def bot_of_address(conn: sa.Connection, key: str) -> tuple[Bot, str] | None:
 
 def trigger_at(conn: sa.Connection, key: str) -> WebhookTrigger | None:
     """The trigger of an address, in one question: it is asked for every delivery."""
-    row = conn.execute(_TRIGGER_AT, {"key": key}).one_or_none()
+    row = conn.exec_driver_sql(_TRIGGER_AT.format(_mark(conn)), (key,)).one_or_none()
     if row is None:
         return None
     return next((one for one in _spec(row.text, row.trigger, key).webhooks if one.name == row.trigger), None)
@@ -228,7 +227,7 @@ def put_secret(conn: sa.Connection, name: str, sealed: str, now: datetime) -> No
 
 
 def sealed_secret(conn: sa.Connection, name: str) -> str | None:
-    found = conn.execute(_SEALED, {"name": name}).scalar()
+    found = conn.exec_driver_sql(_SEALED.format(_mark(conn)), (name,)).scalar()
     return None if found is None else str(found)
 
 
@@ -245,13 +244,18 @@ def add_deliveries(conn: sa.Connection, new: Sequence[Delivery]) -> list[str | N
     stored = 0
     for start in range(0, len(new), _ROWS):
         rows = [_values(one) for one in new[start : start + _ROWS]]
-        text = _insert(len(rows), "?" if conn.dialect.name == "sqlite" else "%s")
+        text = _insert(len(rows), _mark(conn))
         stored += conn.exec_driver_sql(text, tuple(chain.from_iterable(rows))).rowcount
     if stored == len(new):
         return [None] * stored
     first = _ids_of(conn, new)
     found = [first.get((one.address, one.external_id), one.id) for one in new]
     return [None if was == one.id else was for was, one in zip(found, new, strict=True)]
+
+
+def _mark(conn: sa.Connection) -> str:
+    """A parameter's place in the driver's own words."""
+    return "?" if conn.dialect.name == "sqlite" else "%s"
 
 
 @lru_cache(maxsize=2 * _ROWS)
