@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -264,7 +264,7 @@ def _webhooks(ports: BotsApi) -> APIRouter:
         incoming = Incoming(
             method=scope["method"],
             query=dict(QueryParams(scope["query_string"])) if scope["query_string"] else {},
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            headers=_headers(scope["headers"]),
             body=body,
             now=ports.clock.now().timestamp(),
         )
@@ -283,6 +283,16 @@ def _webhooks(ports: BotsApi) -> APIRouter:
         return await answer(request.scope, await request.body())
 
     return router
+
+
+def _headers(given: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """One that came twice is one value, as HTTP says: no second signature stands in for a wrong first."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given}
+    if len(headers) < len(given):
+        headers = {}
+        for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in given):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _deliveries(ports: BotsApi) -> APIRouter:
