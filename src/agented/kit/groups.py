@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 _MOST = 512
 """Items of one group: the last of them does not wait much longer than the first."""
+_BREATHS = 3
+"""Rounds of the event loop between two groups."""
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +147,9 @@ class Gather(Generic[Item, Result]):
                 outcomes = [error for _ in group]
             for (_, answer), outcome in zip(group, outcomes, strict=True):
                 _tell(answer, outcome)
+            for _ in range(_BREATHS):
+                # The answers go out, and who gets one may ask again: in few large groups all wait less.
+                await asyncio.sleep(0)
 
 
 def _tell(answer: asyncio.Future[Result], outcome: Result | Exception) -> None:
