@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 KEPT = timedelta(days=30)
 _AT_ONCE = 50
 _WAIT_S = 5.0
+_LONGEST_REST = 1.0
+_SHORT_REST = 0.05
 _REST = 4.0
 """While deliveries come in, so many times as long as the last ones took is left to the door."""
 
@@ -41,10 +43,12 @@ class Dispatch:
         while not self._stopping.is_set():
             heard, begun = self.bus.count(TOPIC), self.clock.monotonic()
             try:
-                if self.handle_waiting():
+                handled = self.handle_waiting()
+                if handled:
                     if self.bus.count(TOPIC) != heard:
                         # More is coming in: the door, whose senders wait for an answer, goes first.
-                        self._stopping.wait(min(1.0, _REST * (self.clock.monotonic() - begun)))
+                        longest = _LONGEST_REST if handled == _AT_ONCE else _SHORT_REST
+                        self._stopping.wait(min(longest, _REST * (self.clock.monotonic() - begun)))
                     continue
             except Exception:
                 # The worker loop is one of the four doors where every fault is caught.
