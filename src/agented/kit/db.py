@@ -23,8 +23,6 @@ from sqlalchemy.pool import QueuePool
 from agented.kit.clock import from_micros, to_micros
 from agented.kit.errors import Unavailable
 
-_CHECKPOINT = "wal_autocheckpoint=8000"
-"""Pages (32 MB): what many commits change again and again is copied into the database less often."""
 _LEAST_ROOM = 256 * 1024
 
 metadata = sa.MetaData(
@@ -87,8 +85,7 @@ class Database:
             connection.isolation_level = None
             # The journal's mode is the file's and asks for a lock: the one writer sets it, readers find it.
             mode = ("journal_mode=WAL",) if immediate else ()
-            pragmas = ("busy_timeout=30000", *mode, "synchronous=FULL", "foreign_keys=ON", _CHECKPOINT)
-            for pragma in pragmas:
+            for pragma in ("busy_timeout=30000", *mode, "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")
