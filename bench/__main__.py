@@ -1,4 +1,7 @@
-"""`make bench`: prints a table and writes bench/results/latest.json. Arguments name parts: keeper log server web."""
+"""`make bench`: prints a table and writes bench/results/latest.json.
+
+Arguments name parts: keeper log server deliveries web.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,16 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import keeper, log, server, web
+from bench import deliveries, keeper, log, server, web
 from bench.measure import table
 
-PARTS = {"keeper": keeper.rows, "log": log.rows, "server": server.rows, "web": web.rows}
+PARTS = {
+    "keeper": keeper.rows,
+    "log": log.rows,
+    "server": server.rows,
+    "deliveries": deliveries.rows,
+    "web": web.rows,
+}
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ from agented.kit.clock import SystemClock
 from agented.kit.db import Database
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, Refused, Unavailable
 from agented.kit.files import FileLock, write_atomic
+from agented.kit.groups import Group
 from agented.kit.keychain import Keychain
 from agented.kit.process import run
 from agented.kit.vault import Vault, derive, load_key
@@ -292,6 +293,7 @@ class App:
             vault=shelf.vault,
             bus=self.bus,
             clock=self.clock,
+            group=Group(self.db, bot_store.add_deliveries),
             github_secret=settings.github_webhook_secret,
         )
         self.missed = MissedDeliveries(
@@ -584,7 +586,8 @@ class Server:
                 self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are installed
                 app.open_soon(self._fail)
                 if not self._stop_asked:
-                    asyncio.run(self._serve(self._uvicorn, listener))
+                    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                        runner.run(self._serve(self._uvicorn, listener))
                 if self._failure is not None:
                     raise self._failure
             finally:

@@ -121,8 +121,27 @@ def test_what_is_wrong_gets_an_answer_of_its_own(served: Served, address: str) -
     for status, code, body, changes in wrong:
         answered, told = send(served, address, body, **changes)
         assert (answered, told["error"]["code"]) == (status, code)
-    assert send(served, "/api/webhooks/nobody-knows", payload())[0] == 404
+    for path in ("nobody-knows", "%00", "%FF%FE", "..%2f..%2fsecrets", "x" * 3000):
+        assert send(served, f"/api/webhooks/{path}", payload())[0] == 404
     assert served.get("/api/deliveries")["items"] == []
+
+
+def test_a_pattern_that_explodes_elsewhere_keeps_no_delivery_waiting(served: Served, repository: Path) -> None:
+    served.run("secrets", "set", "deploys", stdin=SECRET)
+    bomb = {"path": "payload.service", "op": "matches", "value": "^(([a-z])+.)+[A-Z]([a-z])+$"}
+    hook = {"name": "deploys", "verify": {"style": "agented", "secret": "deploys"}, "match": bomb}
+    apply(served, document(repository, triggers=[{"webhook": hook}]))
+    path = served.get("/api/bots/deploy-notes")["webhooks"][0]["path"]
+    ids = [send(served, path, payload(service="a" * 50_000))[1]["id"] for _ in range(5)]
+    assert {handled(served, one)["matches"][0]["met"] for one in ids} == {False}
+
+
+def test_what_no_argument_can_hold_still_starts_the_bot(served: Served, repository: Path, address: str) -> None:
+    """JSON can say NUL and half a surrogate pair."""
+    body = b'{"env": "production", "service": "x\\ud800y\\u0000z"}'
+    _, told = send(served, address, body)
+    [run] = handled(served, told["id"])["executions"]
+    assert "x?y\ufffdz" in served.ended(run)["prompt"]
 
 
 def test_a_bot_that_could_never_work_is_refused_with_its_field(served: Served, repository: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,9 +14,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Request as HttpRequest
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 
 from agented.bots import saving, store
-from agented.bots.deliveries import Accepted, Deliveries, facts_of
+from agented.bots.deliveries import EVERY, GITHUB, Accepted, Deliveries, facts_of
 from agented.bots.files import read_yaml, write_yaml
 from agented.bots.gallery import REHEARSAL, Gallery, Ready
 from agented.bots.model import Bot, read_spec
@@ -33,8 +34,9 @@ from agented.kit.bus import Bus
 from agented.kit.clock import Clock
 from agented.kit.db import Database
 from agented.kit.errors import Invalid, NotFound
+from agented.kit.groups import Gather
 from agented.kit.vault import Vault
-from agented.kit.web import Caller, Cursor, Limit, Page, current_caller, decode_cursor, encode_cursor, role
+from agented.kit.web import Caller, Cursor, Limit, Page, current_caller, decode_cursor, encode_cursor, role, straight
 from agented.projects.events import Ignored, read_event
 from agented.projects.github import Remote
 from agented.projects.model import Project
@@ -474,39 +476,43 @@ def _cause(ports: BotsApi, bot: Bot, wish: StartWish) -> Cause:
 
 def _webhooks(ports: BotsApi) -> APIRouter:
     router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
+    receiving: Gather[tuple[str, Incoming], Answer | Accepted] = Gather(ports.deliveries.receive_all, "receiving")
 
-    async def received(request: HttpRequest, accept: Callable[[Incoming], Answer | Accepted]) -> Response:
+    async def answer(scope: MutableMapping[str, Any], body: bytes) -> Response:
         incoming = Incoming(
-            method=request.method,
-            query=dict(request.query_params),
-            headers={name.lower(): value for name, value in request.headers.items()},
-            body=await request.body(),
+            method=scope["method"],
+            query=dict(QueryParams(scope["query_string"])) if scope["query_string"] else {},
+            headers=_headers(scope["headers"]),
+            body=body,
             now=ports.clock.now().timestamp(),
         )
-        answer = await run_in_threadpool(accept, incoming)
-        if isinstance(answer, Accepted):
-            status, told = 200 if answer.known else 202, AcceptedOut(id=answer.id, known=answer.known)
-            return Response(told.model_dump_json(), status_code=status, media_type="application/json")
-        return Response(
-            answer.body,
-            status_code=answer.status,
-            media_type=answer.media_type,
-            headers={**answer.headers, "x-content-type-options": "nosniff"},
-        )
+        key = scope["path_params"].get("key", EVERY)
+        if key in (GITHUB, EVERY):
+            accept = ports.deliveries.receive_github if key == GITHUB else ports.deliveries.receive_any
+            told = await run_in_threadpool(accept, incoming)
+        else:
+            told = await receiving((key, incoming))
+        if isinstance(told, Accepted):
+            known = "true" if told.known else "false"
+            text = f'{{"id":"{told.id}","known":{known}}}'
+            return Response(text, status_code=200 if told.known else 202, media_type="application/json")
+        headers = {**told.headers, "x-content-type-options": "nosniff"}
+        return Response(told.body, status_code=told.status, media_type=told.media_type, headers=headers)
+
+    @router.api_route(
+        "/{key}", methods=_METHODS, openapi_extra={**role("open"), **straight(answer)}, include_in_schema=False
+    )
+    async def receive(key: str, request: HttpRequest) -> Response:
+        return await answer(request.scope, await request.body())
 
     @router.api_route("", methods=_METHODS, openapi_extra=role("open"), include_in_schema=False)
     @router.api_route("/", methods=_METHODS, openapi_extra=role("open"), include_in_schema=False)
     async def receive_any(request: HttpRequest) -> Response:
-        return await received(request, ports.deliveries.receive_any)
+        return await answer(request.scope, await request.body())
 
-    @router.post("/github", openapi_extra=role("open"), include_in_schema=False)
     @router.post("/github/", openapi_extra=role("open"), include_in_schema=False)
     async def receive_github(request: HttpRequest) -> Response:
-        return await received(request, ports.deliveries.receive_github)
-
-    @router.api_route("/{key}", methods=_METHODS, openapi_extra=role("open"), include_in_schema=False)
-    async def receive(key: str, request: HttpRequest) -> Response:
-        return await received(request, lambda incoming: ports.deliveries.receive(key, incoming))
+        return await answer({**request.scope, "path_params": {"key": GITHUB}}, await request.body())
 
     return router
 
@@ -570,6 +576,16 @@ def _results(ports: BotsApi) -> APIRouter:
         return ReportOut(markdown=markdown, **{key: told[key] for key in ReportOut.model_fields if key != "markdown"})
 
     return router
+
+
+def _headers(given: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """One that came twice is one value, as HTTP says: no second signature stands in for a wrong first."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given}
+    if len(headers) < len(given):
+        headers = {}
+        for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in given):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _deliveries(ports: BotsApi) -> APIRouter:

@@ -15,7 +15,7 @@ from agented.bots.deliveries import ASKED, EVERY, GITHUB, SERVER, TOPIC, facts_o
 from agented.bots.matching import Met, meet
 from agented.bots.model import Bot
 from agented.bots.starting import Cause, Starting
-from agented.bots.store import Delivery
+from agented.bots.store import Delivery, Handled
 from agented.bots.triggers import GitHubTrigger, Running, WebhookTrigger, fits_paths, meet_event
 from agented.executions.requests import Supersede
 from agented.kit.bus import Bus
@@ -32,6 +32,10 @@ KEPT = timedelta(days=30)
 _AT_ONCE = 50
 _WAIT_S = 5.0
 _LANES_AT_ONCE = 4
+_LONGEST_REST = 1.0
+_SHORT_REST = 0.05
+_REST = 4.0
+"""While deliveries come in, so many times as long as the last ones took is left to the door."""
 _PAUSES_S = (1.0, 5.0, 20.0, 60.0)
 
 
@@ -99,8 +103,16 @@ class Dispatch:
 
     def _work(self, lane: str) -> None:
         try:
-            while not self._stopping.is_set() and self.handle_lane(lane):
+            while not self._stopping.is_set():
+                heard, begun = self.bus.count(TOPIC), self.clock.monotonic()
+                handled = self.handle_lane(lane)
+                if not handled:
+                    break
                 self._failures.pop(lane, None)
+                if self.bus.count(TOPIC) != heard:
+                    # More is coming in: the door, whose senders wait for an answer, goes first.
+                    longest = _LONGEST_REST if handled == _AT_ONCE else _SHORT_REST
+                    self._stopping.wait(min(longest, _REST * (self.clock.monotonic() - begun)))
         except Exception:
             # A lane's fault is its own; it is tried again after a while.
             failures = self._failures[lane] = self._failures.get(lane, 0) + 1
@@ -116,21 +128,37 @@ class Dispatch:
         """Handles what is stored of a lane, in order; gives how many there were."""
         with self.db.read() as conn:
             waiting = store.waiting_deliveries(conn, lane, _AT_ONCE)
+        done: list[Handled] = []
         for delivery in waiting:
             if self._stopping.is_set():
                 break
-            self._handle(delivery)
+            done.append(self._handle(delivery))
+            if done[-1].started:
+                # Who watches sees at once what a delivery has started; the others share a commit.
+                self._note(done)
+        self._note(done)
         return len(waiting)
+
+    def _note(self, done: list[Handled]) -> None:
+        if done:
+            with self.db.write() as conn:
+                store.handled(conn, done, self.clock.now())
+            done.clear()
 
     def forget_old(self) -> int:
         with self.db.write() as conn:
             return store.forget_deliveries(conn, self.clock.now() - KEPT)
 
-    def _handle(self, delivery: Delivery) -> None:
-        matches = self._github(delivery) if delivery.address == GITHUB else self._webhooks(delivery)
+    def _handle(self, delivery: Delivery) -> Handled:
+        try:
+            matches = self._github(delivery) if delivery.address == GITHUB else self._webhooks(delivery)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            # What one delivery holds must not keep those after it waiting for ever.
+            log.exception("the delivery %s could not be handled", delivery.id)
+            told = {"code": "broken", "message": "It could not be handled.", "hint": "See the server's log."}
+            return Handled(delivery.id, "failed", [{**_nobody("It could not be handled."), "error": told}])
         failed = any("error" in told for told in matches)
-        with self.db.write() as conn:
-            store.handled(conn, delivery.id, "failed" if failed else "handled", matches, self.clock.now())
+        return Handled(delivery.id, "failed" if failed else "handled", matches)
 
     # --- general webhooks
 
@@ -166,10 +194,9 @@ class Dispatch:
         with self.db.read() as conn:
             listeners = [(bot, one) for bot in store.every_bot(conn) for one in bot.spec.github]
         if isinstance(event, Ignored):
-            return [{"bot": None, "trigger": None, "met": False, "why": event.reason, "executions": []}]
+            return [_nobody(event.reason)]
         if not listeners:
-            why = "No bot listens to GitHub."
-            return [{"bot": None, "trigger": None, "met": False, "why": why, "executions": []}]
+            return [_nobody("No bot listens to GitHub.")]
         told = []
         turn: datetime | None = None
         for bot, trigger in listeners:
@@ -259,6 +286,11 @@ def _supersede(event: GitHubEvent, wanted: Supersede) -> Supersede:
 
 def _told(bot: Bot, trigger: str, met: Met) -> dict[str, Any]:
     return {"bot": bot.name, "trigger": trigger, "met": met.met, "why": met.why, "executions": []}
+
+
+def _nobody(why: str) -> dict[str, Any]:
+    """No bot was asked."""
+    return {"bot": None, "trigger": None, "met": False, "why": why, "executions": []}
 
 
 def _error_out(error: AgentedError) -> Mapping[str, str | None]:

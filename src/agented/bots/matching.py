@@ -115,7 +115,10 @@ def compile_pattern(pattern: str, field: str) -> Any:
     try:
         if len(pattern) > _LONGEST_PATTERN:
             raise re2.error("longer than 1000 characters")
+        pattern.encode()
         return re2.compile(pattern, options=options)
+    except UnicodeEncodeError:
+        raise Invalid("The pattern holds half a character.", field=field, hint="A surrogate stands alone.") from None
     except re2.error as error:
         told = error.args[0] if error.args else ""
         reason = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
@@ -173,7 +176,8 @@ def _holds(operator: str, value: Any, wanted: Any) -> bool:
         return text.startswith(wanted)
     if operator == "ends_with":
         return text.endswith(wanted)
-    return compile_pattern(wanted, "match").search(text) is not None
+    # JSON can say half of a surrogate pair; RE2 knows only what UTF-8 can say.
+    return compile_pattern(wanted, "match").search(text.encode("utf-8", "replace").decode()) is not None
 
 
 def _text(value: Any) -> str:

@@ -49,7 +49,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
         return None if value is None else from_micros(int(value))
 
 
-def _is_a_mistake(error: sa.exc.DatabaseError) -> bool:
+def is_a_mistake(error: sa.exc.DatabaseError) -> bool:
     """A statement that the database refuses is its caller's affair; a database that fails is not."""
     return not isinstance(error, sa.exc.OperationalError) and type(error) is not sa.exc.DatabaseError
 
@@ -105,7 +105,7 @@ class Database:
             with self._reader.begin() as connection:
                 yield connection
         except sa.exc.DatabaseError as error:
-            if _is_a_mistake(error):
+            if is_a_mistake(error):
                 raise
             raise self._explain(error) from error
 
@@ -118,7 +118,7 @@ class Database:
                 with self._writer.begin() as connection:
                     yield connection
             except sa.exc.DatabaseError as error:
-                if _is_a_mistake(error):
+                if is_a_mistake(error):
                     raise
                 raise self._explain(error) from error
 

@@ -11,6 +11,7 @@ import threading
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [one + two for one in _ALPHABET for two in _ALPHABET]
 _SHAPE = re.compile(r"[a-z]{2,5}_[0-9A-HJKMNP-TV-Z]{26}\Z")
 _lock = threading.Lock()
 _last = 0
@@ -24,11 +25,8 @@ def new_id(prefix: str) -> str:
         if value <= _last:
             value = _last + 1
         _last = value
-    letters = []
-    for _ in range(26):
-        letters.append(_ALPHABET[value & 31])
-        value >>= 5
-    return f"{prefix}_{''.join(reversed(letters))}"
+    pairs = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{prefix}_{''.join(pairs)}"
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
-from fastapi import Query, Request
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
 from agented.kit.errors import Invalid, Unauthenticated
@@ -40,6 +40,12 @@ class Caller:
 def role(name: Role | Literal["open"]) -> dict[str, Any]:
     """For `openapi_extra`: the least role that may call the route, or `open` for everybody."""
     return {"x-role": name}
+
+
+def straight(answer: Callable[[MutableMapping[str, Any], bytes], Awaitable[Response]]) -> dict[str, Any]:
+    """For `openapi_extra` of an open route that programs ask very often: the server may call this, with the ASGI scope
+    and the body, past the framework's own way to the route."""
+    return {"x-straight": answer}
 
 
 def current_caller(request: Request) -> Caller:

@@ -60,13 +60,18 @@ def error_response(error: AgentedError, clock: Clock) -> JSONResponse:
     return JSONResponse({"error": told}, status_code=error.status, headers=headers)
 
 
+def response_to(error: AgentedError | HTTPException, clock: Clock) -> JSONResponse:
+    """The answer; what is our own fault is logged."""
+    told = _from_http(error) if isinstance(error, HTTPException) else error
+    if isinstance(told, Broken):
+        log.error("%s: %s", told.code, told.message, exc_info=told)
+    return error_response(told, clock)
+
+
 def install_handlers(app: FastAPI, clock: Clock) -> None:
     def answering(translate: Callable[[Any], AgentedError]) -> Callable[[Request, Any], Awaitable[JSONResponse]]:
         async def handle(_request: Request, error: Any) -> JSONResponse:
-            translated = translate(error)
-            if isinstance(translated, Broken):
-                log.error("%s: %s", translated.code, translated.message, exc_info=translated)
-            return error_response(translated, clock)
+            return response_to(translate(error), clock)
 
         return handle
 
@@ -109,6 +114,13 @@ def _from_http(error: HTTPException) -> AgentedError:
     return other
 
 
+def note_fault(scope: Scope) -> Broken:
+    """Logs the fault that is being handled; gives what people are told of it."""
+    fault_id = new_id("err")
+    log.exception("%s: %s %s broke", fault_id, scope.get("method", scope["type"]), scope["path"])
+    return Broken("Something broke on our side.", hint=f"The server's log tells more at {fault_id}.")
+
+
 class Faults:
     """The request handler's door: a fault of ours becomes a 500 with an id that is also in the log."""
 
@@ -127,9 +139,7 @@ class Faults:
         try:
             await self._app(scope, receive, sending)
         except Exception:
-            fault_id = new_id("err")
-            log.exception("%s: %s %s broke", fault_id, scope.get("method", scope["type"]), scope["path"])
+            broken = note_fault(scope)
             if started or scope["type"] != "http":
                 raise
-            broken = Broken("Something broke on our side.", hint=f"The server's log tells more at {fault_id}.")
             await error_response(broken, self._clock)(scope, receive, send)

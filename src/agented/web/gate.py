@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,23 +31,44 @@ def cookie_name(tls: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One route of the table."""
+    """One route of the table. straight: for `web/straight`."""
 
     path: str
     pattern: re.Pattern[str]
     methods: frozenset[str]
     role: Role | Literal["open"]
+    straight: Callable[[Scope, bytes], Awaitable[Response]] | None = None
 
 
 def table_of(routes: Sequence[BaseRoute]) -> list[Way]:
     """The routes in the order in which they are tried. Raises Broken for one that declares no role."""
     ways = []
     for route in iter_route_contexts(routes):
-        declared = (getattr(route, "openapi_extra", None) or {}).get("x-role")
+        extra = getattr(route, "openapi_extra", None) or {}
+        declared = extra.get("x-role")
         if route.path is None or not route.methods or declared not in (*ROLES, "open"):
             raise Broken(f"The route {route.path} declares no role.", hint="Give it openapi_extra=role(...).")
-        ways.append(Way(route.path, route.path_regex, frozenset(route.methods), declared))
+        ways.append(Way(route.path, route.path_regex, frozenset(route.methods), declared, extra.get("x-straight")))
     return ways
+
+
+def _root(path: str) -> str:
+    """The first two parts of a path: most routes can be told apart by them."""
+    return "/".join(path.split("/", 3)[:3])
+
+
+class Ways:
+    """The table by the roots of its paths, so that a request is not held against every route there is."""
+
+    def __init__(self, table: Sequence[Way]) -> None:
+        self._open_roots = [way for way in table if "{" in _root(way.path)]
+        roots = {_root(way.path) for way in table} - {_root(way.path) for way in self._open_roots}
+        self._by_root = {
+            root: [way for way in table if _root(way.path) == root or way in self._open_roots] for root in roots
+        }
+
+    def at(self, path: str) -> list[Way]:
+        return [way for way in self._by_root.get(_root(path), self._open_roots) if way.pattern.match(path)]
 
 
 class Gate:
@@ -54,7 +76,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, table: Sequence[Way], auth: Auth, clock: Clock, tls: bool) -> None:
         self._app = app
-        self._table = table
+        self._ways = Ways(table)
         self._auth = auth
         self._clock = clock
         self._cookie = cookie_name(tls)
@@ -75,7 +97,7 @@ class Gate:
 
     def _way(self, path: str, method: str) -> Way | None:
         """None for the files of the web app, which everybody may read."""
-        known = [way for way in self._table if way.pattern.match(path)]
+        known = self._ways.at(path)
         for way in known:
             if method in way.methods:
                 return way
@@ -88,7 +110,9 @@ class Gate:
     async def _admit(self, way: Way, scope: Scope) -> None:
         connection = HTTPConnection(scope)
         # Who brings nothing is nobody; that costs no thread, so liveness answers while all of them are busy.
-        brings = "authorization" in connection.headers or self._cookie in connection.cookies
+        brings = any(name in (b"authorization", b"cookie") for name, _ in scope["headers"]) and (
+            "authorization" in connection.headers or self._cookie in connection.cookies
+        )
         who = await run_in_threadpool(self._who, connection) if brings else None
         state = scope.setdefault("state", {})
         state["signed_in"] = who

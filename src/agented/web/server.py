@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agented.kit.clock import Clock
 from agented.kit.db import Database
@@ -21,6 +22,7 @@ from agented.web.gate import Gate, table_of
 from agented.web.health import Probe
 from agented.web.security import BodyLimit, KnownHost, KnownOrigin, Rules, SafeHeaders, hosts_of
 from agented.web.static import WebApp
+from agented.web.straight import Straight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +62,7 @@ def build_app(door: Door) -> FastAPI:
     """Raises Broken when a route declares no role."""
     auth = Auth(door.db, door.clock, door.secret)
     errors: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorOut}, "5XX": {"model": ErrorOut}}
-    app = FastAPI(
+    app = _App(
         title="Agented",
         version=door.version,
         openapi_url=None,
@@ -82,7 +84,19 @@ def build_app(door: Door) -> FastAPI:
     return app
 
 
-def _set_guards(app: FastAPI, door: Door, auth: Auth) -> None:
+class _App(FastAPI):
+    """short: the way that is tried before all others."""
+
+    short: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.short or super().__call__)(scope, receive, send)
+
+    async def long(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
+
+
+def _set_guards(app: _App, door: Door, auth: Auth) -> None:
     """From the innermost, which knows who calls, to the outermost, which every answer passes."""
     rules = Rules(
         clock=door.clock,
@@ -92,7 +106,9 @@ def _set_guards(app: FastAPI, door: Door, auth: Auth) -> None:
         larger=_LARGER,
         tls=door.tls,
     )
-    app.add_middleware(Gate, table=table_of(app.routes), auth=auth, clock=door.clock, tls=door.tls)
+    table = table_of(app.routes)
+    app.short = Straight(app.long, table, rules)
+    app.add_middleware(Gate, table=table, auth=auth, clock=door.clock, tls=door.tls)
     app.add_middleware(BodyLimit, rules=rules)
     if door.cors_origins:
         app.add_middleware(

@@ -86,12 +86,47 @@ def test_a_pattern_that_explodes_elsewhere_does_not_here() -> None:
     assert not meet(bomb, {"payload": "a" * 20_000 + "!"}).met
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda one: st.lists(one) | st.dictionaries(st.text(), one),
-    )
+# What `json.loads` can give: halves of surrogate pairs and numbers without end too.
+TEXTS = st.text(st.characters(codec=None), max_size=20)
+PAYLOADS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.just(10**400) | TEXTS,
+    lambda one: st.lists(one, max_size=4) | st.dictionaries(TEXTS, one, max_size=4),
 )
+
+
+@given(PAYLOADS | st.dictionaries(st.sampled_from(["path", "op", "value", "all", "any", "not"]), PAYLOADS))
+def test_whatever_is_no_condition_is_invalid(condition: Any) -> None:
+    try:
+        check_condition(condition)
+    except Invalid as refused:
+        assert refused.field
+    else:
+        meet(condition, FACTS)
+
+
+@given(st.sampled_from(["matches", "contains", "starts_with", "in"]), TEXTS, PAYLOADS)
+def test_a_condition_that_is_let_pass_can_be_asked(operator: str, value: str, payload: Any) -> None:
+    condition = {"path": "payload", "op": operator, "value": [value] if operator == "in" else value}
+    try:
+        check_condition(condition)
+    except Invalid:
+        return
+    meet(condition, {"payload": payload})
+
+
+@given(st.text("{} .[]a0", max_size=30) | TEXTS, PAYLOADS)
+def test_whatever_is_no_template_is_invalid_and_all_others_render(template: str, payload: Any) -> None:
+    for text in (template, "{{delivery.payload}} {{input." + template + "}}"):
+        try:
+            check_template(text, {})
+        except Invalid:
+            continue
+        prompt, _ = render(text, {"delivery": {"payload": payload}, "input": {"a": payload}}, "key")
+        prompt.encode()
+        assert "\0" not in prompt
+
+
+@given(PAYLOADS)
 def test_no_payload_breaks_a_condition(payload: Any) -> None:
     for operator in ("equals", "contains", "starts_with", "matches", "exists"):
         meet({"path": "payload.a[0].b", "op": operator, "value": "x"}, {"payload": payload})

@@ -6,14 +6,14 @@ import itertools
 import json
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from agented.kit.errors import Broken
-from agented.kit.web import ROLES, Role, encode_cursor, role
+from agented.kit.errors import Broken, Invalid
+from agented.kit.web import ROLES, Role, encode_cursor, role, straight
 from agented.web.gate import Way, table_of
 from tests.rooms.web.conftest import OWN, NewSite, Site, serving
 
@@ -370,3 +370,50 @@ def test_accounts_and_backends_are_served(site: Site) -> None:
         {"id": "big", "title": "Big one"},
     ]
     assert client.get("/api/backends/nobody/models").status_code == 404
+
+
+@pytest.fixture
+def short(new_site: NewSite) -> Site:
+    """A site with a route that has a short way; it tells which way was gone."""
+    router = APIRouter(prefix="/api/often")
+
+    async def answer(scope: MutableMapping[str, Any], body: bytes) -> Response:
+        if body == b"broken":
+            raise ValueError("the secret detail")
+        if body == b"wrong":
+            raise Invalid("Wrong.", field="body")
+        return Response(f"{scope['path_params']['key']} {len(body)}", 202)
+
+    @router.post("/{key}", openapi_extra={**role("open"), **straight(answer)}, include_in_schema=False)
+    async def usual(key: str) -> Response:
+        return Response(f"{key} the usual way", 202)
+
+    return new_site(routers=[router], max_body_bytes=1000)
+
+
+def test_the_short_way_answers_as_the_usual_one(short: Site) -> None:
+    client = short.client()
+    reply = client.post("/api/often/k", content=b"x" * 900)
+    assert (reply.status_code, reply.text) == (202, "k 900")
+    usual = client.post("/api/often/k", content=iter([b"in pieces, so of no stated size"]))
+    assert usual.text == "k the usual way"
+    safe = {"content-security-policy", "x-content-type-options", "referrer-policy", "cache-control"}
+    assert {name: reply.headers[name] for name in safe} == {name: usual.headers[name] for name in safe}
+    assert client.post("/api/often/k", content=b"wrong").json()["error"]["field"] == "body"
+    broken = client.post("/api/often/k", content=b"broken")
+    assert broken.status_code == 500
+    assert "secret detail" not in broken.text
+
+
+def test_the_short_way_goes_round_no_guard(short: Site) -> None:
+    for status, headers, content in (
+        (421, {"host": "elsewhere.example"}, b""),
+        (403, {"origin": "https://elsewhere.example"}, b""),
+        (403, {"sec-fetch-site": "cross-site"}, b""),
+        (413, {}, b"x" * 1001),
+        (413, {"content-length": "9" * 30}, b""),
+    ):
+        reply = short.client().post("/api/often/k", content=content, headers=headers)
+        assert (reply.status_code, list(reply.json())) == (status, ["error"])
+    assert short.client().get("/api/often/k").status_code == 405
+    assert short.client().post("/api/often/k/more").status_code == 404
