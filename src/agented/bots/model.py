@@ -97,12 +97,12 @@ class Bot:
 
 
 def check_name(name: Any) -> str:
-    if name in _RESERVED:
-        raise Invalid(f"A bot cannot be called {name}.", field="name", hint="Choose another name.")
     if not isinstance(name, str) or not reading.NAME.fullmatch(name):
         raise Invalid(
             f"{str(name)[:80]!r} is no name for a bot.", field="name", hint="Small letters, digits, dots and dashes."
         )
+    if name in _RESERVED:
+        raise Invalid(f"A bot cannot be called {name}.", field="name", hint="Choose another name.")
     return name
 
 
