@@ -39,6 +39,9 @@ from agented.kit.keychain import Keychain
 from agented.kit.process import run
 from agented.kit.vault import Vault, derive, load_key
 from agented.migrations.upgrade import upgrade
+from agented.notices.outbox import Outbox
+from agented.notices.sending import Sender
+from agented.notices.targets import Targets
 from agented.projects import store as project_store
 from agented.projects.add import add_by_path
 from agented.projects.git import Git
@@ -53,6 +56,7 @@ from agented.web.collect import (
     ExecutionsApi,
     HomeApi,
     Live,
+    NoticesApi,
     ProjectsApi,
     Rooms,
     build_routers,
@@ -221,10 +225,13 @@ class App:
         )
         self.starting = Starting(db=self.db, clock=self.clock, project=self.project_named, submit=self.requests.submit)
         self.dispatch = Dispatch(db=self.db, bus=self.bus, clock=self.clock, starting=self.starting)
+        self.notices = Outbox(db=self.db, bus=self.bus, clock=self.clock)
+        self.sender = Sender(db=self.db, vault=shelf.vault, bus=self.bus, clock=self.clock)
         self._stopping = threading.Event()
         self._opener: threading.Thread | None = None
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._dispatcher = threading.Thread(target=self.dispatch.run, name="dispatcher", daemon=True)
+        self._teller = threading.Thread(target=self.sender.run, name="teller", daemon=True)
 
     def _worker_ports(self) -> WorkerPorts:
         settings = self.settings
@@ -341,6 +348,7 @@ class App:
         self.engine.start(self.worker.drive)
         self._housekeeper.start()
         self._dispatcher.start()
+        self._teller.start()
 
     def open_soon(self, failed: Callable[[BaseException], None]) -> None:
         """`open` in a thread: people are answered meanwhile, what they ask for waits. `failed` hears of its failure."""
@@ -366,6 +374,9 @@ class App:
         self.engine.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
+        self.sender.stop()
+        if self._teller.is_alive():
+            self._teller.join()
         self.shelf.close()
         self._lock.close()
 
@@ -381,6 +392,7 @@ class App:
                 if rounds % _TRIM_EVERY == 0:
                     self.engine.drop_finished()
                     self.dispatch.forget_old()
+                    self.notices.forget_old()
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
                 if not self._stopping.is_set():
@@ -529,6 +541,12 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             deliveries=Deliveries(db=app.db, vault=shelf.vault, bus=app.bus, clock=app.clock),
             starting=app.starting,
             check=app.check_bot,
+        ),
+        notices=NoticesApi(
+            db=app.db,
+            targets=Targets(db=app.db, vault=shelf.vault, clock=app.clock),
+            outbox=app.notices,
+            sender=app.sender,
         ),
     )
     secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
