@@ -43,8 +43,9 @@ def send(address: str, outgoing: Outgoing, resolve: Resolve) -> Outcome:
 
 
 def _service(address: str) -> NotifyBase:
-    # It logs parts of addresses; what it says of a failure is taken from its result instead.
+    # They log addresses; what is to be known of a failure is in the result.
     logging.getLogger("apprise").propagate = False
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     from apprise import Apprise, AppriseAsset
 
     asset = AppriseAsset(http_redirects=False, secure_logging=True, app_id="Agented", app_desc="Agented")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
 import json
 import logging
 import threading
@@ -315,8 +316,19 @@ def test_a_second_address_of_a_name_is_used_when_the_first_does_not_answer(room:
     assert room.only().state is NoticeState.SENT
 
 
-def test_nobody_there_is_told_without_the_address(room: Room, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What the server would log at its most talkative."""
+    text, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(text), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield text
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def test_nobody_there_is_told_without_the_address(room: Room, logged: io.StringIO) -> None:
     room.add("http://127.0.0.1:1/hooks/very-secret-path")
     room.add("json://127.0.0.1:1/very-secret-path/?:token=very-secret-token", TargetKind.APPRISE, name="chat")
     room.publish()
@@ -324,7 +336,7 @@ def test_nobody_there_is_told_without_the_address(room: Room, caplog: pytest.Log
     for one in room.all():
         assert one.state is NoticeState.WAITING
         assert "onnection" in (one.error or "")
-    assert "very-secret" not in caplog.text + "".join(one.error or "" for one in room.all())
+    assert "very-secret" not in logged.getvalue() + "".join(one.error or "" for one in room.all())
 
 
 def test_an_answer_without_end_is_not_read_to_its_end(room: Room, receiver: Receiver) -> None:
