@@ -11,6 +11,9 @@ export type Line = Schemas["LineOut"];
 export type Backend = Schemas["BackendOut"];
 export type CheckItem = Schemas["CheckItem"];
 export type Permission = Schemas["Permission"];
+export type Target = Schemas["TargetOut"];
+export type SentNotice = Schemas["NoticeOut"];
+export type NoticeState = Schemas["NoticeState"];
 export type Counts = Record<State, number>;
 
 /** One event of a run's journal; what else it holds depends on its type. */

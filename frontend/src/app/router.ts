@@ -4,6 +4,7 @@ import { readSession, session } from "@/api/session";
 import { routes as bots } from "@/features/bots";
 import { routes as home } from "@/features/home";
 import { routes as runs } from "@/features/runs";
+import { routes as settings } from "@/features/settings";
 import { routes as signin } from "@/features/signin";
 
 export const router = createRouter({
@@ -12,6 +13,7 @@ export const router = createRouter({
     ...home,
     ...bots,
     ...runs,
+    ...settings,
     ...signin,
     ...(import.meta.env.DEV
       ? [{ path: "/dev/ui", meta: { title: "Parts", open: true }, component: () => import("./UiPage.vue") }]
