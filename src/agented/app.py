@@ -45,15 +45,20 @@ from agented.kit.db import Database
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, Refused, Unavailable
 from agented.kit.files import FileLock, write_atomic
 from agented.kit.groups import Group
+from agented.kit.ids import new_id
 from agented.kit.keychain import Keychain
 from agented.kit.process import run
 from agented.kit.vault import Vault, derive, load_key
 from agented.migrations.upgrade import upgrade
+from agented.notices.model import Notice, Topic
+from agented.notices.outbox import Outbox
+from agented.notices.sending import Sender
+from agented.notices.targets import Targets
 from agented.projects import store as project_store
 from agented.projects.add import SAMPLE, add_by_path, add_sample
 from agented.projects.git import Git
 from agented.projects.github import GitHub
-from agented.projects.model import Project, Workspace
+from agented.projects.model import Project, Sync, Workspace
 from agented.projects.repositories import Repositories
 from agented.projects.sync import Syncing
 from agented.projects.workspaces import Workspaces
@@ -66,6 +71,7 @@ from agented.web.collect import (
     ExecutionsApi,
     HomeApi,
     Live,
+    NoticesApi,
     ProjectsApi,
     Rooms,
     build_routers,
@@ -238,7 +244,12 @@ class App:
             [name for backend in shelf.registry.all() for name in backend.config_names],
         )
         self.syncing = Syncing(
-            self.db, self.git, self.clock, interval_s=settings.sync_interval_s, parallel=settings.sync_parallel
+            self.db,
+            self.git,
+            self.clock,
+            interval_s=settings.sync_interval_s,
+            parallel=settings.sync_parallel,
+            tell=self._tell_of_sync,
         )
         self.engine = Engine(self.db, host_limit=settings.host_limit)
         self.reports = Reports(settings.data / "reports")
@@ -276,6 +287,8 @@ class App:
             repositories=self.repositories,
             pace_s=lambda: settings.repository_pace_s,
         )
+        self.notices = Outbox(db=self.db, bus=self.bus, clock=self.clock)
+        self.sender = Sender(db=self.db, vault=shelf.vault, bus=self.bus, clock=self.clock)
         self.schedules = Schedules(db=self.db, bus=self.bus, clock=self.clock, starting=self.starting)
         self.endings = Endings(
             db=self.db,
@@ -286,7 +299,7 @@ class App:
             link=self.link_of,
             bot_of=self.bot_of,
             words_of=self.results.words_of,
-            publish=_publish_nothing,
+            publish=self._tell,
         )
         self.deliveries = Deliveries(
             db=self.db,
@@ -312,6 +325,7 @@ class App:
                 ("dispatcher", self.dispatch.run),
                 ("scheduler", self.schedules.run),
                 ("endings", self.endings.run),
+                ("teller", self.sender.run),
                 ("timers", self._keep_time),
                 ("sweeper", self._fetch_missed),
             )
@@ -352,7 +366,33 @@ class App:
 
     def link_of(self, execution_id: str) -> str:
         """Where people see a run."""
-        return f"{(self.settings.public_url or self.url).rstrip('/')}/runs/{execution_id}"
+        return self._public(f"/runs/{execution_id}")
+
+    def _tell(self, conn: sa.Connection, topic: str, told: Mapping[str, Any]) -> None:
+        """What bots did, for people and programs outside."""
+        if topic == Topic.BOT_PAUSED:
+            title, body, link, key = f"{told['bot']} was paused", told["why"], f"/bots/{told['bot']}", new_id("ntc")
+        else:
+            addresses = [str(one["url"]) for one in told["result"] if one.get("url")]
+            title = f"{told['bot']} {str(told['state']).replace('_', ' ')}: {told['title']}"
+            body = "\n".join([*([told["cause"]] if told["cause"] else []), *addresses])
+            link, key = f"/runs/{told['execution']}", f"run:{told['execution']}"
+        facts = {**told, "address": self._public(link)}
+        self.notices.publish(conn, Notice(topic=Topic(topic), title=title, body=body, link=link, facts=facts, key=key))
+
+    def _tell_of_sync(self, conn: sa.Connection, project: Project, sync: Sync) -> None:
+        notice = Notice(
+            topic=Topic.SYNC_FAILED,
+            title=f"{project.name} could not be brought up to date",
+            body=sync.synced.detail or "",
+            link=f"/projects/{project.id}",
+            facts={"project": project.name, "address": self._public(f"/projects/{project.id}")},
+            key=new_id("ntc"),
+        )
+        self.notices.publish(conn, notice)
+
+    def _public(self, path: str) -> str:
+        return f"{(self.settings.public_url or self.url).rstrip('/')}{path}"
 
     def bot_of(self, run: BotRun) -> Bot | None:
         """The bot as it was when it ran; None when it was removed."""
@@ -484,7 +524,7 @@ class App:
             self._opener.join()
         self._stopping.set()
         self.syncing.stop()
-        for part in (self.dispatch, self.schedules, self.endings):
+        for part in (self.dispatch, self.schedules, self.endings, self.sender):
             part.stop()
         self.bus.ring(TIMERS)
         self.worker.leave()
@@ -538,6 +578,7 @@ class App:
                 if rounds % _TRIM_EVERY == 0:
                     self.engine.drop_finished()
                     self.dispatch.forget_old()
+                    self.notices.forget_old()
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
                 if not self._stopping.is_set():
@@ -703,6 +744,12 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             starting=app.starting,
             check=app.check_bot,
         ),
+        notices=NoticesApi(
+            db=app.db,
+            targets=Targets(db=app.db, vault=shelf.vault, clock=app.clock),
+            outbox=app.notices,
+            sender=app.sender,
+        ),
     )
     secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
     return build_app(
@@ -725,10 +772,6 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             lifespan=lifespan,
         )
     )
-
-
-def _publish_nothing(conn: sa.Connection, topic: str, told: Mapping[str, Any]) -> None:
-    """Nobody outside is told yet."""
 
 
 def _note_retry(conn: sa.Connection, before: Execution, again: Execution) -> None:

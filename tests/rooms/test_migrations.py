@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 import agented.accounts.store
 import agented.bots.store
 import agented.executions.store
+import agented.notices.store
 import agented.projects.store
 import agented.web.store  # noqa: F401 - each registers its tables
 from agented.kit.db import Database, metadata

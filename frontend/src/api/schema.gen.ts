@@ -588,6 +588,96 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Notices */
+        get: operations["list_notices_api_notices_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/notices/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Targets */
+        get: operations["list_targets_api_notices_targets_get"];
+        put?: never;
+        /** Add Target */
+        post: operations["add_target_api_notices_targets_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/notices/targets/{target_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Change Target */
+        put: operations["change_target_api_notices_targets__target_id__put"];
+        post?: never;
+        /** Remove Target */
+        delete: operations["remove_target_api_notices_targets__target_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/notices/targets/{target_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Target
+         * @description Sends a notice now, once, and tells how that went.
+         */
+        post: operations["test_target_api_notices_targets__target_id__test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/notices/{notice_id}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Resend */
+        post: operations["resend_api_notices__notice_id__resend_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/projects": {
         parameters: {
             query?: never;
@@ -1233,6 +1323,47 @@ export interface components {
             /** Files */
             files: number;
         };
+        /** ChangedTarget */
+        ChangedTarget: {
+            /**
+             * Address
+             * @description None keeps the one there is.
+             */
+            address?: string | null;
+            /**
+             * Bots
+             * @description Only these; none for all.
+             */
+            bots?: string[];
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            /** Name */
+            name: string;
+            /**
+             * New Secret
+             * @description Makes another secret and tells it once.
+             * @default false
+             */
+            new_secret: boolean;
+            /**
+             * Secret
+             * @description Base64 of 24 to 64 bytes, as Standard Webhooks has it. None keeps it.
+             */
+            secret?: string | null;
+            /**
+             * States
+             * @description Of runs: only those that ended so; none for all.
+             */
+            states?: string[];
+            /**
+             * Topics
+             * @description Of what it hears; none for all.
+             */
+            topics?: string[];
+        };
         /** CheckItem */
         CheckItem: {
             action?: components["schemas"]["Action"] | null;
@@ -1779,6 +1910,42 @@ export interface components {
              */
             url?: string | null;
         };
+        /** NewTarget */
+        NewTarget: {
+            /**
+             * Address
+             * @description Of the web server, or what Apprise calls a URL. It is never told again.
+             */
+            address: string;
+            /**
+             * Bots
+             * @description Only these; none for all.
+             */
+            bots?: string[];
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            kind: components["schemas"]["TargetKind"];
+            /** Name */
+            name: string;
+            /**
+             * Secret
+             * @description Base64 of 24 to 64 bytes, as Standard Webhooks has it. None makes one.
+             */
+            secret?: string | null;
+            /**
+             * States
+             * @description Of runs: only those that ended so; none for all.
+             */
+            states?: string[];
+            /**
+             * Topics
+             * @description Of what it hears; none for all.
+             */
+            topics?: string[];
+        };
         /** NewToken */
         NewToken: {
             /**
@@ -1797,6 +1964,48 @@ export interface components {
              */
             role: "viewer" | "operator" | "admin";
         };
+        /** NoticeOut */
+        NoticeOut: {
+            /** Body */
+            body: string;
+            /** Created At */
+            created_at: string;
+            /**
+             * Due At
+             * @description When it is tried next, while it waits.
+             */
+            due_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** Error */
+            error: string | null;
+            /**
+             * Id
+             * @description Also the `webhook-id`, at every attempt.
+             */
+            id: string;
+            /** Link */
+            link: string;
+            state: components["schemas"]["NoticeState"];
+            /** Target */
+            target: string | null;
+            /** Target Id */
+            target_id: string;
+            /** Title */
+            title: string;
+            /** Topic */
+            topic: string;
+            /**
+             * Tries
+             * @description Attempts that failed.
+             */
+            tries: number;
+        };
+        /**
+         * NoticeState
+         * @enum {string}
+         */
+        NoticeState: "waiting" | "sent" | "failed";
         /** Page[AccountOut] */
         Page_AccountOut_: {
             /** Items */
@@ -1839,6 +2048,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[NoticeOut] */
+        Page_NoticeOut_: {
+            /** Items */
+            items: components["schemas"]["NoticeOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[PlannedOut] */
         Page_PlannedOut_: {
             /** Items */
@@ -1878,6 +2094,13 @@ export interface components {
         Page_ScheduleOut_: {
             /** Items */
             items: components["schemas"]["ScheduleOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[TargetOut] */
+        Page_TargetOut_: {
+            /** Items */
+            items: components["schemas"]["TargetOut"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -2091,6 +2314,43 @@ export interface components {
             /** Updated At */
             updated_at: string;
         };
+        /** SavedTarget */
+        SavedTarget: {
+            /** Bots */
+            bots: string[];
+            /** Created At */
+            created_at: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Id */
+            id: string;
+            kind: components["schemas"]["TargetKind"];
+            /** Last At */
+            last_at: string | null;
+            /**
+             * Last Error
+             * @description How the newest attempt failed; none when it went well.
+             */
+            last_error: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Place
+             * @description The part of the address that may be seen.
+             */
+            place: string;
+            /**
+             * Secret
+             * @description The secret that was made, told this once.
+             */
+            secret: string | null;
+            /** States */
+            states: string[];
+            /** Topics */
+            topics: string[];
+            /** Updated At */
+            updated_at: string;
+        };
         /** ScheduleOut */
         ScheduleOut: {
             /** Bot */
@@ -2256,6 +2516,43 @@ export interface components {
          * @enum {string}
          */
         SyncState: "up_to_date" | "fast_forwarded" | "fetched_only" | "no_remote" | "failed";
+        /**
+         * TargetKind
+         * @enum {string}
+         */
+        TargetKind: "webhook" | "apprise";
+        /** TargetOut */
+        TargetOut: {
+            /** Bots */
+            bots: string[];
+            /** Created At */
+            created_at: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Id */
+            id: string;
+            kind: components["schemas"]["TargetKind"];
+            /** Last At */
+            last_at: string | null;
+            /**
+             * Last Error
+             * @description How the newest attempt failed; none when it went well.
+             */
+            last_error: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Place
+             * @description The part of the address that may be seen.
+             */
+            place: string;
+            /** States */
+            states: string[];
+            /** Topics */
+            topics: string[];
+            /** Updated At */
+            updated_at: string;
+        };
         /** TimesOut */
         TimesOut: {
             /** Next */
@@ -3955,6 +4252,293 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_notices_api_notices_get: {
+        parameters: {
+            query?: {
+                /** @description Items per page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; none for the first. */
+                cursor?: string | null;
+                target?: string | null;
+                state?: components["schemas"]["NoticeState"] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NoticeOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_targets_api_notices_targets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TargetOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    add_target_api_notices_targets_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTarget"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedTarget"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    change_target_api_notices_targets__target_id__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                target_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangedTarget"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedTarget"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    remove_target_api_notices_targets__target_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                target_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    test_target_api_notices_targets__target_id__test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                target_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    resend_api_notices__notice_id__resend_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeOut"];
                 };
             };
             /** @description Client Error */

@@ -15,6 +15,9 @@ export type Bot = Schemas["BotOut"];
 export type Result = Schemas["ResultOut"];
 export type Project = Schemas["ProjectOut"];
 export type Worktree = Schemas["WorktreeOut"];
+export type Target = Schemas["TargetOut"];
+export type SentNotice = Schemas["NoticeOut"];
+export type NoticeState = Schemas["NoticeState"];
 export type Counts = Record<State, number>;
 
 /** One event of a run's journal; what else it holds depends on its type. */

@@ -5,6 +5,7 @@ import { routes as bots } from "@/features/bots";
 import { routes as home } from "@/features/home";
 import { routes as projects } from "@/features/projects";
 import { routes as runs } from "@/features/runs";
+import { routes as settings } from "@/features/settings";
 import { routes as signin } from "@/features/signin";
 
 export const router = createRouter({
@@ -14,6 +15,7 @@ export const router = createRouter({
     ...bots,
     ...projects,
     ...runs,
+    ...settings,
     ...signin,
     ...(import.meta.env.DEV
       ? [{ path: "/dev/ui", meta: { title: "Parts", open: true }, component: () => import("./UiPage.vue") }]

@@ -10,7 +10,7 @@ import errno
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from agented.kit.clock import from_micros, to_micros
 from agented.kit.errors import Unavailable
 
 _LEAST_ROOM = 256 * 1024
+_AFTER = "agented after commit"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -52,6 +53,11 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 def is_a_mistake(error: sa.exc.DatabaseError) -> bool:
     """A statement that the database refuses is its caller's affair; a database that fails is not."""
     return not isinstance(error, sa.exc.OperationalError) and type(error) is not sa.exc.DatabaseError
+
+
+def after_commit(conn: sa.Connection, act: Callable[[], None]) -> None:
+    """Has it done once the transaction of `Database.write` is on the disk; never when that is rolled back."""
+    conn.info.get(_AFTER, []).append(act)
 
 
 class Database:
@@ -113,14 +119,18 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction; commits when the block ends, rolls back when it raises."""
         lock = self._write_lock if self.is_sqlite else _NO_LOCK
+        acts: list[Callable[[], None]] = []
         with lock:
             try:
                 with self._writer.begin() as connection:
+                    connection.info[_AFTER] = acts
                     yield connection
             except sa.exc.DatabaseError as error:
                 if is_a_mistake(error):
                     raise
                 raise self._explain(error) from error
+        for act in acts:
+            act()
 
     def _has_no_room(self) -> bool:
         return shutil.disk_usage(Path(self.url.database or ".").parent).free < _LEAST_ROOM

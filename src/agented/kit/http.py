@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +24,16 @@ _KINDS: dict[int, type[AgentedError]] = {
     422: Invalid,
     503: Unavailable,
 }
+
+# Addresses that people typed in hold secrets; at its usual level the library logs each one it asks.
+for _chatty in ("httpx2", "httpcore2"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
+
+_CONNECT_S = 5
+_WHOLE_S = 15
+_LONGEST_REPLY = 2000
+_METADATA = ipaddress.ip_address("fd00:ec2::254")
+"""Where one cloud's machines ask for their credentials; the others do it on link-local addresses."""
 
 
 class JsonClient:
@@ -103,3 +119,107 @@ def _error_of(reply: httpx2.Response) -> AgentedError:
     except (ValueError, KeyError, TypeError):
         message, code, hint, field = f"The server answered {reply.status_code}.", "server_error", None, None
     return _KINDS.get(reply.status_code, AgentedError)(message, code=code, hint=hint, field=field)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """text: its beginning. retry_after: as it was sent."""
+
+    status: int
+    text: str
+    retry_after: str | None
+
+
+Resolve = Callable[[str, int], list[str]]
+"""Gives the IP addresses of a host and port."""
+
+
+def addresses_of(host: str, port: int) -> list[str]:
+    """Raises Unavailable when the name is not known."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        told = error.strerror if isinstance(error, OSError) else "not a name"
+        raise Unavailable(f"{host} is not found: {told}.", code="unknown_host") from None
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def check_reachable(host: str, port: int, resolve: Resolve = addresses_of) -> list[str]:
+    """The addresses of a host. Raises Refused when one of them is where a machine keeps secrets of its own."""
+    found = resolve(host, port)
+    for one in found:
+        if _is_forbidden(one):
+            raise Refused(f"{host} is a link-local address.", code="forbidden_address", hint="Name another host.")
+    return found
+
+
+def _is_forbidden(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        # An IPv4 address may be dressed up as one of version 6, by itself or by NAT64.
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return inner.is_link_local
+    return address.is_link_local or address == _METADATA
+
+
+def post_to_stranger(address: str, body: bytes, headers: Mapping[str, str], resolve: Resolve = addresses_of) -> Reply:
+    """POSTs to an address that somebody typed in: no redirect is followed, and little is read of the answer.
+
+    The connection goes to the very address that was checked: a name that changes in between leads nowhere else.
+    Raises Refused for an address that is not to be asked, Unavailable when nobody answers.
+    """
+    url = _checked_url(address)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    whole_until = time.monotonic() + _WHOLE_S
+    told: httpx2.TransportError | None = None
+    timeout = httpx2.Timeout(_WHOLE_S, connect=_CONNECT_S)
+    with httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client:
+        for ip in check_reachable(url.raw_host.decode(), port, resolve):
+            request = client.build_request(
+                "POST",
+                url.copy_with(host=ip),
+                content=body,
+                headers={**headers, "Host": url.netloc.decode()},
+                extensions={"sni_hostname": url.raw_host.decode()},
+            )
+            try:
+                return _short_reply(client.send(request, stream=True), whole_until)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                told = error
+            except httpx2.TransportError as error:
+                raise _no_answer(error) from None
+    raise _no_answer(told)
+
+
+def _checked_url(address: str) -> httpx2.URL:
+    with suppress(httpx2.InvalidURL, UnicodeError):
+        url = httpx2.URL(address)
+        if url.scheme in ("http", "https") and url.host:
+            return url
+    raise Refused(
+        "This is not the address of a web server.", code="forbidden_address", hint="Give http:// or https://."
+    )
+
+
+def _short_reply(reply: httpx2.Response, until: float) -> Reply:
+    kept = b""
+    try:
+        # Who was heard out is done: what went wrong after the status changes nothing.
+        with suppress(httpx2.HTTPError):
+            for piece in reply.iter_raw():
+                kept += piece
+                if len(kept) >= _LONGEST_REPLY or time.monotonic() > until:
+                    break
+    finally:
+        reply.close()
+    text = kept[:_LONGEST_REPLY].decode("utf-8", "replace")
+    return Reply(reply.status_code, text, reply.headers.get("retry-after"))
+
+
+def _no_answer(error: httpx2.TransportError | None) -> Unavailable:
+    if isinstance(error, httpx2.TimeoutException):
+        return Unavailable(f"No answer within {_WHOLE_S} s.", code="timeout")
+    return Unavailable(f"No connection: {error or 'the host has no address'}.", code="no_connection")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agented.kit.clock import Clock
 from agented.kit.db import Database
@@ -23,6 +24,9 @@ from agented.projects.checkout import Obstacle, find_obstacle, place_of, take_fo
 from agented.projects.checks import check_origin, without_user
 from agented.projects.git import FetchFailed, Git, Place, find_repository
 from agented.projects.model import Origin, Project, Sync, SyncCause, Synced, SyncState
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +51,8 @@ class _Flight:
 
 class Syncing:
     """interval_s: between two syncs of a project; 0 for only when somebody asks. parallel: how many at once.
-    spread: gives a number between the two; it keeps projects from being due at the same moment.
+    spread: gives a number between the two; it keeps projects from being due at the same moment. tell: hears of the first
+    failure in a row, in the transaction that notes it.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Syncing:
         interval_s: float,
         parallel: int,
         spread: Callable[[float, float], float] = random.uniform,
+        tell: Callable[[sa.Connection, Project, Sync], None] = lambda conn, project, sync: None,
     ) -> None:
         self._db = db
         self._git = git
@@ -66,6 +72,7 @@ class Syncing:
         self._interval_s = interval_s
         self._parallel = parallel
         self._spread = spread
+        self._tell = tell
         self._slots = threading.BoundedSemaphore(parallel)
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
@@ -171,6 +178,8 @@ class Syncing:
             pause = timedelta(seconds=self._pause_s(failures))
             sync = Sync(project_id=project.id, synced=synced, at=now, next_at=now + pause, failures=failures)
             store.save_sync(conn, sync)
+            if failures == 1:
+                self._tell(conn, project, sync)
         if failures:
             log.warning("syncing %s failed (%d in a row): %s", project.name, failures, synced.detail)
         return sync

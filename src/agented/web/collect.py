@@ -18,6 +18,8 @@ from agented.bots.api import BotsApi
 from agented.executions import api as executions_api
 from agented.executions.api import ExecutionsApi
 from agented.kit.web import role, still_allowed
+from agented.notices import api as notices_api
+from agented.notices.api import NoticesApi
 from agented.projects import api as projects_api
 from agented.projects.api import ProjectsApi
 from agented.projects.wire import changes_to_dict
@@ -32,6 +34,7 @@ __all__ = [
     "ExecutionsApi",
     "HomeApi",
     "Live",
+    "NoticesApi",
     "ProjectsApi",
     "Rooms",
     "build_routers",
@@ -50,6 +53,7 @@ class Rooms:
     home: HomeApi
     live: Live
     bots: BotsApi
+    notices: NoticesApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -60,6 +64,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         backends_api.build_router(rooms.backends),
         accounts_api.build_router(rooms.accounts),
         *bots_api.build_routers(rooms.bots),
+        *notices_api.build_routers(rooms.notices),
         _live_router(rooms.live),
     ]
 

@@ -1,0 +1,1 @@
+"""Tells people and programs outside what happened: durable, signed, retried."""
