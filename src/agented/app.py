@@ -741,6 +741,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             repositories=app.repositories,
             command=app.worker.describe,
             sample=app.sample,
+            drop_branch=app.results.drop_branch,
             starting=app.starting,
             check=app.check_bot,
         ),

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
+import shutil
 import subprocess
 import threading
 import time
@@ -18,9 +20,12 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from scripts.install_clis import DEFAULT_FOLDER, cli_programs
 
 from tests.e2e.served import Served, make_repository, wait_for
+from tests.fakes.clis import account_for, model_for
 from tests.fakes.github import GitHubDouble, Repository
+from tests.fakes.provider import ANSWER, Provider
 
 SECRET = "what GitHub signs with"
 REVIEW = {
@@ -118,9 +123,9 @@ class Hub:
 
 
 @contextmanager
-def hub_in(folder: Path, *, enterprise: bool = False, **settings: str) -> Iterator[Hub]:
+def hub_in(folder: Path, *, enterprise: bool = False, path: str = os.defpath, **settings: str) -> Iterator[Hub]:
     with GitHubDouble(folder / "github", enterprise=enterprise) as github:
-        served = Served(folder, **settings)
+        served = Served(folder, path=path, **settings)
         served.env |= {**github.env, "GITHUB_WEBHOOK_SECRET": SECRET}
         if enterprise:
             # Where a person says which certificates git trusts.
@@ -225,6 +230,10 @@ def test_exactly_one_pull_request_although_the_server_is_killed_before_it_is_ope
             text=True,
         )
         assert branch.stdout == "Report faults to us\n"
+        with hub.served.client() as client:
+            client.delete(f"/api/results/{run}/branch")
+        listed = ["git", "-C", str(hub.repository.path), "branch", "--list", "agented/*"]
+        assert subprocess.run(listed, env=hub.served.env, check=True, capture_output=True).stdout == b""
 
 
 def test_a_result_that_is_not_there_fails_the_run(hub: Hub) -> None:
@@ -271,6 +280,32 @@ def test_a_strangers_pull_request_only_reads_and_brings_no_configuration(hub: Hu
     assert git_lines(hub, "show", f"{begun}:.claude/settings.json") == ["{}"]
     assert git_lines(hub, "show", f"{begun}:CLAUDE.md") == ["# Ours"]
     assert git_lines(hub, "show", f"{begun}^") != []
+
+
+def test_a_real_cli_reviews_a_pull_request(tmp_path: Path) -> None:
+    programs = cli_programs(DEFAULT_FOLDER)
+    cli = "claude"
+    if cli not in programs:
+        pytest.fail("the CLIs are not installed: python scripts/install_clis.py")
+    node = shutil.which("node", path=os.environ.get("PATH")) or ""
+    path = os.pathsep.join([str(Path(node).parent), os.defpath])
+    # An Enterprise host, because the other double is reached as a proxy, which the CLI would ask, too.
+    with Provider() as provider, hub_in(tmp_path, enterprise=True, path=path, repository_pace_s="0") as hub:
+        setup = account_for(cli, provider.url, "plain", tmp_path / "account")
+        env = [word for name, value in setup.env.items() for word in ("--env", f"{name}={value}")]
+        program = ["--home", str(setup.home), "--program", str(programs[cli]), *env]
+        hub.served.run("accounts", "add", "work", "--backend", cli, *program)
+        hub.bot(
+            prompt="Review {{pr.title}}",
+            chain=[{"backend": cli, "account": "work", "model": model_for(cli)}],
+            result="comment",
+        )
+        head = hub.commit("# Sample\nwidgets\n")
+        run = hub.run_of(hub.deliver("pull_request", hub.github.pull_event(hub.name, 7, head, hub.base)))
+        ended = hub.served.ended(run, 120)
+        assert ended["state"] == "succeeded", ended["detail"]
+        [comment] = hub.repository.comments
+        assert ANSWER in comment["body"]
 
 
 def git_lines(hub: Hub, *words: str) -> list[str]:

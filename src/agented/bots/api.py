@@ -63,6 +63,7 @@ class BotsApi:
     submit: Submit
     command: Callable[[Request], list[str]]
     """The command line that a request would run."""
+    drop_branch: Callable[[str], None]
     sample: Callable[[], Project]
     """The project to try things on."""
     check: Callable[[Mapping[str, Any]], None]
@@ -569,6 +570,11 @@ def _results(ports: BotsApi) -> APIRouter:
         if found is None:
             raise NotFound("This run has no result that was asked for.")
         return _result_out(found, names)
+
+    @router.delete("/results/{execution_id}/branch", status_code=204, openapi_extra=role("operator"))
+    def drop_branch(execution_id: str) -> None:
+        """Deletes the branch that the run has pushed, and so closes its pull request."""
+        ports.drop_branch(execution_id)
 
     @router.get("/reports/{project_id}/{bot}/{name}", openapi_extra=role("viewer"))
     def get_report(project_id: str, bot: str, name: str) -> ReportOut:

@@ -90,6 +90,19 @@ class Results:
         """What a run said at its end."""
         return final_words(self._events(execution_id))
 
+    def drop_branch(self, execution_id: str) -> None:
+        """Deletes from the remote what a run has pushed there. Raises NotFound when it pushed nothing."""
+        with self.db.read() as conn:
+            kept = store.find_result(conn, execution_id)
+        branch = next((str(one["branch"]) for one in (kept.evidence if kept else ()) if one.get("branch")), None)
+        project = None if kept is None else self.project(kept.project_id)
+        if branch is None or project is None:
+            raise NotFound("This run has pushed no branch.")
+        repository = find_repository(project.path)
+        url = project.url or self.git.remote_url(repository)
+        if url is not None and self.git.branch_at(url, branch) is not None:
+            self.git.delete_branch(repository, url, branch)
+
     def _patiently(self, job: _Job, leaving: threading.Event) -> Delivered:
         for pause_s in (*_PAUSES_S, None):
             try:

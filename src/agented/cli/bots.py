@@ -60,10 +60,35 @@ def show(settings: Settings, *, as_json: bool) -> None:
     url = running_url(settings) or "http://HOST"
     for one in found:
         state = "on" if one["enabled"] else "off"
-        click.echo(f"{one['name']}  {state}  version {one['version']}  {one['backend']}  {', '.join(one['projects'])}")
+        where = ", ".join(one["projects"]) or "the repository of the event"
+        click.echo(f"{one['name']}  {state}  version {one['version']}  {one['backend']}  {where}")
+        if one["paused"]:
+            click.echo(f"  {one['paused']}")
+        for hook in one["github"]:
+            click.echo(f"  {hook['name']}: {url}{hook['path']} ({', '.join(hook['events'])})")
+        for timed in one["schedules"]:
+            click.echo(f"  {timed['name']}: {timed['cron']} {timed['timezone']}, next {timed['next'][0]}")
         for hook in one["webhooks"]:
             warning = "  UNSIGNED: everybody can start it" if hook["unsigned"] else ""
             click.echo(f"  {hook['name']}: {url}{hook['path']} ({hook['style']}){warning}")
+
+
+def gallery(settings: Settings, name: str | None) -> None:
+    with reach(settings) as client:
+        found = client.get("/api/bots/gallery")["items"]
+    if name is None:
+        for one in found:
+            click.echo(f"{one['name']:<20} {one['summary']}")
+        return
+    chosen = next((one for one in found if one["name"] == name), None)
+    if chosen is None:
+        raise Invalid(f"The gallery has no bot {name!r}.", field="name", hint="`agented bots gallery` lists them.")
+    click.echo(chosen["yaml"], nl=False)
+
+
+def schema(settings: Settings) -> None:
+    with reach(settings) as client:
+        click.echo(json.dumps(client.get("/api/bots/schema"), indent=1))
 
 
 def start(settings: Settings, name: str, given: Sequence[str], *, dry_run: bool, as_json: bool) -> int:

@@ -246,6 +246,25 @@ def export_bots(names: tuple[str, ...], data: Path | None) -> None:
     export(_settings(data=data), names)
 
 
+@bots.command("gallery")
+@click.argument("name", required=False)
+@_DATA
+def show_gallery(name: str | None, data: Path | None) -> None:
+    """List the ready-made bots, or print one as YAML for `agented bots apply`."""
+    from agented.cli.bots import gallery
+
+    gallery(_settings(data=data), name)
+
+
+@bots.command("schema")
+@_DATA
+def show_schema(data: Path | None) -> None:
+    """Print the JSON schema of a bot's document."""
+    from agented.cli.bots import schema
+
+    schema(_settings(data=data))
+
+
 @bots.command("list")
 @_DATA
 @_JSON

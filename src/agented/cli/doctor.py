@@ -47,12 +47,27 @@ def _machine(settings: Settings) -> list[Finding]:
         Finding("python", "ok", sys.version.split()[0]),
         Finding("git", "ok", git) if git else Finding("git", "missing", "not on PATH", "apt-get install git"),
     ]
+    findings.append(_gh(settings))
     if sys.platform == "linux":
         findings.append(Finding("process trees", "ok", "child subreaper: nothing a run starts outlives it"))
     else:
         detail = "no subreaper on this system: what leaves a run's tree is found by its marker"
         findings.append(Finding("process trees", "warning", detail))
     return findings
+
+
+def _gh(settings: Settings) -> Finding:
+    from agented.projects.github import GitHub
+
+    hub = GitHub({**settings.base_env, **settings.github_env, "HOME": str(settings.home)})
+    if not hub.is_there():
+        return Finding(
+            "gh", "warning", "not on PATH: bots cannot comment or open pull requests", "https://cli.github.com"
+        )
+    logins = hub.logins()
+    if not logins:
+        return Finding("gh", "warning", "not signed in anywhere", "gh auth login")
+    return Finding("gh", "ok", ", ".join(f"{login} at {host}" for host, login in sorted(logins.items())))
 
 
 def _folder(settings: Settings) -> list[Finding]:

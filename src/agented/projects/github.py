@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agented.kit.errors import CommandFailed, Invalid, NotFound, ProgramMissing, Refused
-from agented.kit.loose import mapping
+from agented.kit.loose import items, mapping
 from agented.kit.process import Finished, run
 from agented.projects.checks import check_ref
 
@@ -116,17 +116,19 @@ class GitHub:
         quoted = "'" + program.replace("'", "'\\''") + "'"
         return f"!{quoted} auth git-credential"
 
-    def login(self, host: str) -> str | None:
-        """As whom gh speaks at the host; None when it is not signed in there. Its exit code does not tell."""
-        done = self._run(["auth", "status", "--json", "hosts"], host=host)
+    def logins(self) -> dict[str, str]:
+        """As whom gh speaks, by host. Its exit code does not tell."""
+        done = self._run(["auth", "status", "--json", "hosts"])
         try:
-            told = json.loads(done.stdout or b"{}")
+            hosts = mapping(mapping(json.loads(done.stdout or b"{}")).get("hosts"))
         except ValueError:
-            return None
-        for account in mapping(mapping(told).get("hosts")).get(host) or []:
-            if mapping(account).get("active") and mapping(account).get("state") == "success":
-                return str(mapping(account).get("login"))
-        return None
+            return {}
+        return {
+            str(host): str(mapping(account).get("login"))
+            for host, accounts in hosts.items()
+            for account in items(accounts)
+            if mapping(account).get("active") and mapping(account).get("state") == "success"
+        }
 
     def view(self, remote: Remote) -> Mapping[str, Any]:
         """Its address, default branch and what we may do there."""
@@ -171,19 +173,6 @@ class GitHub:
     def files(self, remote: Remote, number: int) -> list[str]:
         """Paths that a pull request changes."""
         return [str(one.get("filename")) for one in self._pages(remote, f"pulls/{int(number)}/files?per_page=100")]
-
-    def open_pulls(self, remote: Remote) -> list[Mapping[str, Any]]:
-        found = self._api(remote, "pulls?state=open&per_page=100")
-        return [mapping(one) for one in found] if isinstance(found, list) else []
-
-    def permission_of(self, remote: Remote, login: str) -> str:
-        """admin, write, read or none."""
-        if not _WORD.match(login):
-            return "none"
-        try:
-            return str(mapping(self._api(remote, f"collaborators/{login}/permission")).get("permission") or "none")
-        except (NotFound, Refused):
-            return "none"
 
     # --- comments and reviews
 

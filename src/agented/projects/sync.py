@@ -51,8 +51,8 @@ class _Flight:
 
 class Syncing:
     """interval_s: between two syncs of a project; 0 for only when somebody asks. parallel: how many at once.
-    spread: gives a number between the two; it keeps projects from being due at the same moment. tell: hears of the first
-    failure in a row, in the transaction that notes it.
+    spread: gives a number between the two; it keeps projects from being due at the same moment. tell: hears of the
+    first failure in a row, in the transaction that notes it.
     """
 
     def __init__(
