@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -606,6 +607,9 @@ class Server:
     def run(self) -> None:
         """Serves until `stop` is called. Raises an AgentedError when it cannot start."""
         import uvicorn
+
+        # The engine needs it. Loaded beside the first queries it would break them: it changes what they are made with.
+        import_module("sqlalchemy.orm")
 
         _check_address(self._settings)
         listener = _listen(self._settings)
