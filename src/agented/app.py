@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from agented.accounts import choice, login, register
 from agented.accounts import store as account_store
 from agented.accounts.lookout import Lookout
-from agented.accounts.model import Account
-from agented.backends.contract import Backend, Login
+from agented.accounts.model import Account, Wall, WallKind
+from agented.accounts.walls import Walls
+from agented.backends.contract import Backend, Login, Reason
+from agented.backends.events import LimitSeen
 from agented.backends.registry import Registry
 from agented.bots import store as bot_store
 from agented.bots.deliveries import Deliveries
@@ -35,9 +37,10 @@ from agented.bots.starting import Starting
 from agented.bots.store import BotRun
 from agented.bots.watching import MissedDeliveries
 from agented.executions import store as execution_store
-from agented.executions.attempt import Limits
+from agented.executions.attempt import End, Limits
+from agented.executions.choosing import Choosing, Room
 from agented.executions.engine import Engine
-from agented.executions.model import TERMINAL, Execution
+from agented.executions.model import TERMINAL, Attempt, AttemptVerdict, Execution
 from agented.executions.requests import TIMERS, Requests
 from agented.executions.worker import Worker, WorkerPorts
 from agented.kit.bus import Bus
@@ -100,6 +103,11 @@ _LONGEST_TIMER_S = 15.0
 _FIRST_SWEEP_S = 2.0
 _SWEEP_S = 3600.0
 _LOOP_END_S = 20.0
+_WALLS = {
+    str(Reason.USAGE_LIMIT): WallKind.LIMIT,
+    str(Reason.NO_CREDIT): WallKind.CREDIT,
+    str(Reason.BAD_CREDENTIALS): WallKind.SIGN_IN,
+}
 
 
 def prepare_folder(settings: Settings) -> None:
@@ -189,10 +197,45 @@ class _Accounts:
         self._shelf = shelf
         self._home = home
         self._secrets = secrets
+        settings = shelf.settings
+        self.standing = Walls(clock=shelf.clock, margin_s=settings.limit_margin_s, unknown_s=settings.limit_unknown_s)
 
-    def choose(self, backend: str, account: str | None) -> Account:
+    def candidates(self, backend: str, account: str | None) -> list[Account]:
         with self._shelf.db.read() as conn:
-            return choice.choose(conn, self._shelf.vault, self._shelf.clock, backend, account)
+            return choice.candidates(conn, self._shelf.vault, self._shelf.clock, backend, account)
+
+    def walls(self) -> list[Wall]:
+        with self._shelf.db.read() as conn:
+            return self.standing.standing(conn)
+
+    def room(self, account_key: str, model: str | None) -> Room:
+        return Room()
+
+    def note_end(self, conn: sa.Connection, attempt: Attempt, model: str | None, end: End) -> bool:
+        key = attempt.account_key
+        if key is None:
+            return False
+        if end.verdict is AttemptVerdict.SUCCEEDED:
+            return self.standing.passed(conn, key, model, attempt.started_at)
+        kind = _WALLS.get(end.reason or "")
+        if kind is not None:
+            window = end.window or "unknown" if kind is WallKind.LIMIT else str(kind)
+            login = self._login_of(key) if kind is WallKind.SIGN_IN else None
+            self.standing.reached(
+                conn, key, window, end.resets_at, kind=kind, model=model, login=login, detail=end.detail
+            )
+        return False
+
+    def note_limits(self, account_key: str, seen: Sequence[LimitSeen]) -> None:
+        pass
+
+    def _login_of(self, account_key: str) -> Login | None:
+        backend, _, account = account_key.partition(":")
+        try:
+            found = next(one for one in self.candidates(backend, account))
+            return self.read_login(self._shelf.registry.get(backend), found)
+        except AgentedError:
+            return None
 
     def check(self, backend: str, account: str | None) -> None:
         with self._shelf.db.read() as conn:
@@ -341,6 +384,16 @@ class App:
             engine=self.engine,
             workspaces=self.workspaces,
             accounts=self.accounts,
+            choosing=Choosing(
+                accounts=self.accounts,
+                backend=self.shelf.registry.get,
+                clock=self.clock,
+                path=self.env["PATH"],
+                pauses_s=settings.pauses_s,
+                reserve_percent=settings.reserve_percent,
+                busy=self._busy_on,
+                most=lambda: settings.account_limit,
+            ),
             backend=self.shelf.registry.get,
             project=self._find_project,
             version=self.lookout.version,
@@ -364,6 +417,10 @@ class App:
                 "GH_CONFIG_DIR": os.devnull,
             },
         )
+
+    def _busy_on(self, account_key: str) -> int:
+        with self.db.read() as conn:
+            return execution_store.count_on_account(conn, account_key)
 
     def link_of(self, execution_id: str) -> str:
         """Where people see a run."""

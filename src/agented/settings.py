@@ -103,6 +103,20 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds at least between the moments at which events of one repository start bots.",
     )
+    limit_margin_s: float = Field(
+        default=20, ge=0, le=3600, description="Seconds added to the time at which an account's limit is renewed."
+    )
+    limit_unknown_s: float = Field(
+        default=900, gt=0, le=86400, description="Seconds to wait at a limit of which nobody said when it is renewed."
+    )
+    retry_pauses_s: str = Field(
+        default="15,60,240",
+        pattern=r"^\s*(\d+(\.\d+)?\s*(,\s*\d+(\.\d+)?\s*)*)?$",
+        description="Seconds before each further attempt when a provider is overloaded or cannot be reached.",
+    )
+    reserve_percent: float = Field(
+        default=0, ge=0, le=100, description="Percent of each window of an account that bots leave for people."
+    )
     public_url: str | None = Field(
         default=None,
         description="The address under which people reach the web app, for links on GitHub and in messages.",
@@ -136,6 +150,10 @@ class Settings(BaseSettings):
         if self.database_url:
             return self.database_url
         return f"sqlite:///{(self.db_path or self.data / 'agented.db').absolute()}"
+
+    @property
+    def pauses_s(self) -> list[float]:
+        return [float(word) for word in self.retry_pauses_s.split(",") if word.strip()]
 
     @property
     def home(self) -> Path:

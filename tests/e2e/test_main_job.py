@@ -83,7 +83,7 @@ def test_cancel_returns_when_the_tree_is_gone(served: Served, repository: Path) 
 def test_every_end_has_its_reason(
     served: Served, repository: Path, prompt: str, state: str, reason: str | None
 ) -> None:
-    run = served.submit(repository, prompt)
+    run = served.submit(repository, prompt, on_limit="fail")
     ended = served.ended(run)
     assert (ended["state"], ended["reason"]) == (state, reason)
     assert served.processes() == []

@@ -109,7 +109,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("cli", "scenario", "verdict", "reason"), ENDS)
 def test_every_end_is_told_rightly(bench: Bench, cli: str, scenario: str, verdict: str, reason: str) -> None:
-    run = bench.run(cli, scenario)
+    run = bench.run(cli, scenario, on_limit="fail")
     ended = bench.served.ended(run, 150)
     attempt = ended["attempts"][-1]
     assert (ended["state"], attempt["verdict"], ended["reason"]) == ("failed", verdict, reason), ended["detail"]

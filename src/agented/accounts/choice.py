@@ -22,6 +22,18 @@ def choose(conn: sa.Connection, vault: Vault, clock: Clock, backend: str, accoun
     return _of_backend(found, backend, account)
 
 
+def candidates(conn: sa.Connection, vault: Vault, clock: Clock, backend: str, account: str | None) -> list[Account]:
+    """Whom a step of a chain may run as, secrets opened: the account it names, or all of the backend.
+
+    Raises what `choose` would raise.
+    """
+    if account is not None:
+        return [choose(conn, vault, clock, backend, account)]
+    added = [one.id for one in store.every(conn) if one.backend == backend]
+    opened = [store.open_one(conn, vault, one) for one in added]
+    return [default_account(backend, clock.now()), *(one for one in opened if one is not None)]
+
+
 def check(conn: sa.Connection, backend: str, account: str | None) -> None:
     """Raises what `choose` would raise; opens no secret."""
     if account is not None and account != DEFAULT_ID:

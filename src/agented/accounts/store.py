@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from agented.accounts.model import Account, EnvEntry
+from agented.accounts.model import Account, EnvEntry, Wall, WallKind
 from agented.kit.db import UtcTime, metadata
 from agented.kit.vault import Vault
 
@@ -22,6 +23,22 @@ accounts = sa.Table(
     sa.Column("program", sa.Text),
     sa.Column("created_at", UtcTime, nullable=False),
 )
+
+account_walls = sa.Table(
+    "account_walls",
+    metadata,
+    sa.Column("account_key", sa.String(120), primary_key=True),
+    sa.Column("window", sa.String(120), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("model", sa.String(200)),
+    sa.Column("until", UtcTime, nullable=False),
+    sa.Column("told", sa.Boolean, nullable=False),
+    sa.Column("noted_at", UtcTime, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("login", sa.String(64)),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+sa.Index("ix_account_walls_until", account_walls.c.until)
 
 
 def add(conn: sa.Connection, vault: Vault, account: Account) -> None:
@@ -91,3 +108,60 @@ def _entry(vault: Vault | None, account_id: str, kept: dict[str, Any]) -> EnvEnt
     if not kept["secret"]:
         return EnvEntry(name, value)
     return EnvEntry(name, None if vault is None else vault.open(value, _owner(account_id, name)), secret=True)
+
+
+def put_wall(conn: sa.Connection, wall: Wall) -> None:
+    """In place of what was known of the same window."""
+    drop_walls(conn, wall.account_key, wall.window)
+    conn.execute(
+        account_walls.insert().values(
+            account_key=wall.account_key,
+            window=wall.window,
+            kind=wall.kind,
+            model=wall.model,
+            until=wall.until,
+            told=wall.told,
+            noted_at=wall.noted_at,
+            times=wall.times,
+            login=wall.login,
+            detail=wall.detail,
+        )
+    )
+
+
+def find_wall(conn: sa.Connection, account_key: str, window: str) -> Wall | None:
+    mine = sa.and_(account_walls.c.account_key == account_key, account_walls.c.window == window)
+    row = conn.execute(account_walls.select().where(mine)).one_or_none()
+    return None if row is None else _wall(row)
+
+
+def walls_after(conn: sa.Connection, now: datetime) -> list[Wall]:
+    """Those that stand, the one that stands longest first."""
+    query = account_walls.select().where(account_walls.c.until > now).order_by(account_walls.c.until.desc())
+    return [_wall(row) for row in conn.execute(query)]
+
+
+def drop_walls(conn: sa.Connection, account_key: str, window: str | None = None) -> int:
+    mine = account_walls.c.account_key == account_key
+    if window is not None:
+        mine = sa.and_(mine, account_walls.c.window == window)
+    return conn.execute(account_walls.delete().where(mine)).rowcount
+
+
+def drop_walls_before(conn: sa.Connection, then: datetime) -> None:
+    conn.execute(account_walls.delete().where(account_walls.c.until < then))
+
+
+def _wall(row: sa.Row[Any]) -> Wall:
+    return Wall(
+        account_key=row.account_key,
+        window=row.window,
+        kind=WallKind(row.kind),
+        model=row.model,
+        until=row.until,
+        told=row.told,
+        noted_at=row.noted_at,
+        times=row.times,
+        login=row.login,
+        detail=row.detail,
+    )

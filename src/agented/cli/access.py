@@ -43,7 +43,7 @@ def new_link(settings: Settings) -> str:
 
 
 def add_account(
-    settings: Settings, *, name: str, backend: str, home: Path, env: tuple[str, ...], own_program: Path | None
+    settings: Settings, *, name: str, backend: str, home: Path | None, env: tuple[str, ...], own_program: Path | None
 ) -> None:
     pairs = {}
     for word in env:
@@ -53,7 +53,11 @@ def add_account(
         pairs[key] = value
     with _open(settings) as shelf:
         account = shelf.add_account(
-            name=name, backend=backend, home=home.absolute(), env=pairs, program=own_program and own_program.absolute()
+            name=name,
+            backend=backend,
+            home=home and home.absolute(),
+            env=pairs,
+            program=own_program and own_program.absolute(),
         )
     click.echo(f"{account.id}  {account.name}")
 

@@ -185,15 +185,15 @@ def accounts() -> None:
 @click.argument("name")
 @click.option("--backend", "-b", required=True, help="Name of the AI CLI.")
 @click.option(
-    "--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="The CLI's own home folder."
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="The CLI's own home folder; a key needs none."
 )
 @click.option("--env", "env", multiple=True, metavar="KEY=VALUE", help="Extra environment; secrets are encrypted.")
 @click.option("--program", "own_program", type=click.Path(path_type=Path), help="The CLI's program, if not on PATH.")
 @_DATA
 def add_account(
-    name: str, backend: str, home: Path, env: tuple[str, ...], own_program: Path | None, data: Path | None
+    name: str, backend: str, home: Path | None, env: tuple[str, ...], own_program: Path | None, data: Path | None
 ) -> None:
-    """Add an account NAME with a CLI home of its own."""
+    """Add an account NAME: a CLI home of its own, or a key in its environment."""
     from agented.cli.access import add_account as add
 
     add(_settings(data=data), name=name, backend=backend, home=home, env=env, own_program=own_program)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from agented.backends.contract import Backend, Permission
 from agented.executions import model, store
 from agented.executions.journal import Journal
-from agented.executions.model import TERMINAL, Execution, State, Trust
+from agented.executions.model import TERMINAL, Execution, OnLimit, State, Trust
 from agented.executions.output import Kept
 from agented.executions.requests import Requests
 from agented.executions.wire import attempt_out, execution_out, line_out
@@ -24,15 +24,27 @@ from agented.kit.web import Caller, current_caller, decode_cursor, encode_cursor
 from agented.projects.model import Project
 
 
+class StepIn(BaseModel):
+    backend: str = Field(max_length=60)
+    account: str | None = Field(default=None, max_length=120)
+    model: str | None = Field(default=None, max_length=200)
+
+
 class NewExecution(BaseModel):
     project: str = Field(description="A project's id; for an admin also the path of a repository on this machine.")
-    backend: str = Field(max_length=60)
+    backend: str | None = Field(default=None, max_length=60, description="Needed where no chain is given.")
     prompt: str
     permission: Permission = Permission.EDIT
     model: str | None = Field(default=None, max_length=200)
     ref: str | None = Field(default=None, max_length=255)
     key: str | None = Field(default=None, max_length=200)
-    account: str | None = Field(default=None, max_length=120)
+    account: str | None = Field(
+        default=None, max_length=120, description="By name or id; none for whichever of the backend may be used."
+    )
+    chain: list[StepIn] = Field(
+        default_factory=list, max_length=10, description="What is tried in turn, instead of backend, account and model."
+    )
+    on_limit: OnLimit = Field(default=OnLimit.WAIT, description="What it does when no account may be used for a time.")
     priority: int = Field(default=5, ge=0, le=9)
     wall_s: float | None = Field(default=None, gt=0, le=7 * 86400)
     silence_s: float | None = Field(default=None, gt=0, le=7 * 86400)
@@ -88,6 +100,9 @@ class ExecutionOut(BaseModel):
     trust: Trust
     subject: str | None = Field(description="What it works on, such as one pull request.")
     resume_at: str | None = Field(description="When it goes on by itself, while it waits for a time.")
+    choice: str | None = Field(description="Why it runs on this account.")
+    account_key: str | None = Field(description="The account that it runs on, or whose limit it waits for.")
+    on_limit: str
     session_id: str | None
     exit_code: int | None
     tokens: TokensOut
@@ -111,6 +126,7 @@ class AttemptOut(BaseModel):
     detail: str | None
     account: str | None
     backend: str | None
+    choice: str | None
     pid: int | None
     exit_code: int | None
     signal: int | None
@@ -186,19 +202,23 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
 
     @router.post("", status_code=202, response_model=ExecutionOut, openapi_extra=role("operator"))
     def submit(wish: NewExecution, caller: CallerNow) -> dict[str, Any]:
-        ports.backend(wish.backend)
-        ports.check_account(wish.backend, wish.account)
+        steps = _steps(wish)
+        for step in steps:
+            ports.backend(step.backend)
+            ports.check_account(step.backend, step.account)
         project = ports.project(wish.project, caller)
         execution = ports.requests.submit(
             model.Request(
                 origin=caller.id,
                 project_id=project.id,
-                backend=wish.backend,
+                backend=steps[0].backend,
                 prompt=wish.prompt,
                 permission=wish.permission,
-                model=wish.model or None,
+                model=steps[0].model,
                 ref=wish.ref or None,
-                account=wish.account or None,
+                account=steps[0].account,
+                chain=steps if len(steps) > 1 else (),
+                on_limit=wish.on_limit,
                 key=wish.key or None,
                 priority=wish.priority,
                 wall_s=wish.wall_s,
@@ -256,6 +276,11 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
             "prompt": execution.request.prompt,
             "attempts": [attempt_out(attempt) for attempt in attempts],
         }
+
+    @router.post("/{execution_id}/resume", response_model=ExecutionOut, openapi_extra=role("operator"))
+    def resume(execution_id: str) -> dict[str, Any]:
+        """What waits for a time goes on at once."""
+        return row(ports.requests.resume(execution_id))
 
     @router.post("/{execution_id}/cancel", response_model=ExecutionOut, openapi_extra=role("operator"))
     def cancel(execution_id: str, wish: CancelWish | None = None) -> dict[str, Any]:
@@ -365,6 +390,17 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
         )
 
     return router
+
+
+def _steps(wish: NewExecution) -> tuple[model.Step, ...]:
+    """Raises Invalid where it says both, or neither."""
+    if not wish.chain:
+        if not wish.backend:
+            raise Invalid("Say which backend runs it.", field="backend", hint="`GET /api/backends` lists them.")
+        return (model.Step(wish.backend, wish.account or None, wish.model or None),)
+    if wish.backend or wish.account or wish.model:
+        raise Invalid("Give a chain, or one backend; not both.", field="chain")
+    return tuple(model.Step(step.backend, step.account or None, step.model or None) for step in wish.chain)
 
 
 def _states(text: str | None) -> list[str]:

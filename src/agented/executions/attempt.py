@@ -10,12 +10,15 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agented.backends.contract import Backend, Command, Exit, Line, Outcome, Output, Reason
 from agented.backends.events import (
     Event,
+    LimitReached,
+    LimitSeen,
     SessionStarted,
     Stuck,
     TokensUsed,
@@ -60,6 +63,9 @@ class End:
     detail: str
     exit_code: int | None = None
     signal: int | None = None
+    window: str | None = None
+    """Which window of the account is used up, and until when, where the CLI said so."""
+    resets_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +77,8 @@ class Progress:
     tokens: TokensUsed = field(default_factory=TokensUsed)
     session_id: str | None = None
     last_output_us: int | None = None
+    limits: dict[str, LimitSeen] = field(default_factory=dict)
+    """What was said of the account's windows, the last word of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +176,7 @@ class Follower:
         self._carry: dict[bool, bytearray] = {False: bytearray(), True: bytearray()}
         self._overlong: dict[bool, bool] = {False: False, True: False}
         self._stuck: str | None = None
+        self._reached: LimitReached | None = None
         self.progress = Progress()
 
     def follow(self) -> End:
@@ -259,6 +268,10 @@ class Follower:
             self.progress.tokens = add_tokens(self.progress.tokens, event)
         elif isinstance(event, SessionStarted):
             self.progress.session_id = event.session_id
+        elif isinstance(event, LimitSeen):
+            self.progress.limits[event.window] = event
+        elif isinstance(event, LimitReached):
+            self._reached = event
         elif isinstance(event, Stuck) and self._stuck is None:
             self._stuck = event.detail
             keeping.ask_to_stop(self._folder, _STUCK, self._grace_s)
@@ -310,4 +323,13 @@ class Follower:
         why = None if judged.reason is None else str(judged.reason)
         if judged.outcome is Outcome.SUCCEEDED and report.stop is not None:
             return End(AttemptVerdict.FAILED, str(Reason.INTERRUPTED), self._stuck or "", report.code, report.signal)
-        return End(_ANSWERS[judged.outcome], why, detail, report.code, report.signal)
+        reached = self._reached
+        return End(
+            _ANSWERS[judged.outcome],
+            why,
+            detail,
+            report.code,
+            report.signal,
+            window=None if reached is None else reached.window,
+            resets_at=judged.until or (None if reached is None else reached.resets_at),
+        )

@@ -29,10 +29,10 @@ TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIME
 ACTIVE = frozenset({State.PREPARING, State.RUNNING, State.STOPPING})
 
 MOVES: Mapping[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.PREPARING, State.CANCELLED, State.SUPERSEDED, State.FAILED}),
+    State.QUEUED: frozenset({State.PREPARING, State.CANCELLED, State.SUPERSEDED, State.FAILED, State.STOPPING}),
     State.PREPARING: frozenset({State.RUNNING, State.WAITING, State.FAILED, State.STOPPING}),
     State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.PREPARING, State.STOPPING, State.TIMED_OUT}),
-    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.SUPERSEDED}),
+    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.SUPERSEDED, State.STOPPING}),
     State.STOPPING: frozenset({State.CANCELLED, State.SUPERSEDED}),
 }
 
@@ -62,6 +62,14 @@ class Trust(StrEnum):
     """Somebody without write access: it only reads, gets nothing secret, and no configuration that came with it."""
 
 
+class OnLimit(StrEnum):
+    """What an execution does when no account of its chain may be used for a time."""
+
+    WAIT = "wait"
+    """It is held and goes on by itself."""
+    FAIL = "fail"
+
+
 class Retry(StrEnum):
     """What happens by itself after an attempt that ended with a reason."""
 
@@ -69,6 +77,12 @@ class Retry(StrEnum):
     """A person decides."""
     ONCE = "once"
     """One more attempt in the same workspace, resuming the CLI's session where it can."""
+    PAUSE = "pause"
+    """Another account of the chain, or the same one after a pause that grows; a few times."""
+    RESET = "reset"
+    """Another account of the chain, or the same one after its reset, in the same session where it can."""
+    OTHER = "other"
+    """Another account of the chain, if there is one."""
 
 
 class Fix(StrEnum):
@@ -80,6 +94,8 @@ class Fix(StrEnum):
     SIGN_IN = "sign_in"
     READ = "read"
     """Read the log from its first error."""
+    WAIT = "wait"
+    """Wait, go on at once, or stop waiting."""
     NONE = "none"
 
 
@@ -95,21 +111,29 @@ class ReasonRule:
 
 REASONS: Mapping[str, ReasonRule] = {
     Reason.USAGE_LIMIT: ReasonRule(
-        "The account's usage limit is reached", "Retry after the reset or on another account", Fix.CHANGE
+        "The account's usage limit is reached", "Retry after the reset or on another account", Fix.CHANGE, Retry.RESET
     ),
-    Reason.RATE_LIMITED: ReasonRule("The provider asked for fewer requests", "Retry in a few minutes", Fix.RETRY),
-    Reason.NO_CREDIT: ReasonRule("The account has no credit left", "Add credit or use another account", Fix.CHANGE),
-    Reason.BAD_CREDENTIALS: ReasonRule("The CLI is not signed in", "Sign in and retry", Fix.SIGN_IN),
-    Reason.OVERLOADED: ReasonRule("The provider is overloaded", "Retry later", Fix.RETRY),
-    Reason.PROVIDER_ERROR: ReasonRule("The provider failed", "Retry later", Fix.RETRY),
+    Reason.RATE_LIMITED: ReasonRule(
+        "The provider asked for fewer requests", "Retry in a few minutes", Fix.RETRY, Retry.PAUSE
+    ),
+    Reason.NO_CREDIT: ReasonRule(
+        "The account has no credit left", "Add credit or use another account", Fix.CHANGE, Retry.OTHER
+    ),
+    Reason.BAD_CREDENTIALS: ReasonRule("The CLI is not signed in", "Sign in and retry", Fix.SIGN_IN, Retry.OTHER),
+    Reason.OVERLOADED: ReasonRule("The provider is overloaded", "Retry later", Fix.RETRY, Retry.PAUSE),
+    Reason.PROVIDER_ERROR: ReasonRule("The provider failed", "Retry later", Fix.RETRY, Retry.PAUSE),
     Reason.BAD_REQUEST: ReasonRule("The provider refused the request", "Check the model's name", Fix.CHANGE),
-    Reason.DISCONNECTED: ReasonRule("The connection to the provider broke", "Retry", Fix.RETRY),
-    Reason.UNREACHABLE: ReasonRule("The provider cannot be reached", "Check the network and retry", Fix.RETRY),
+    Reason.DISCONNECTED: ReasonRule("The connection to the provider broke", "Retry", Fix.RETRY, Retry.PAUSE),
+    Reason.UNREACHABLE: ReasonRule(
+        "The provider cannot be reached", "Check the network and retry", Fix.RETRY, Retry.PAUSE
+    ),
     Reason.MAX_TURNS: ReasonRule("The CLI's limit of turns is reached", "Retry with a smaller task", Fix.CHANGE),
     Reason.BUDGET_EXHAUSTED: ReasonRule("The run's budget is spent", "Raise the budget and retry", Fix.CHANGE),
     Reason.NEEDS_INPUT: ReasonRule("The CLI asked a question", "Answer it in the prompt and retry", Fix.CHANGE),
     Reason.PERMISSION_DENIED: ReasonRule("The permission did not suffice", "Retry with a wider permission", Fix.CHANGE),
-    Reason.SESSION_MISSING: ReasonRule("The CLI's session to resume is gone", "Start a new run", Fix.CHANGE),
+    Reason.SESSION_MISSING: ReasonRule(
+        "The CLI's session to resume is gone", "Start a new run", Fix.CHANGE, Retry.ONCE
+    ),
     Reason.BAD_CONFIG: ReasonRule("The CLI refused its configuration", "Read the log", Fix.READ),
     Reason.INTERRUPTED: ReasonRule("The CLI was interrupted", "Retry", Fix.RETRY),
     Reason.NO_FINAL_EVENT: ReasonRule("The CLI ended without its final word", "Read the log", Fix.READ),
@@ -132,6 +156,10 @@ REASONS: Mapping[str, ReasonRule] = {
     "account_full": ReasonRule("The account runs as many as it may", "It goes on by itself", Fix.NONE),
     "bot_full": ReasonRule("The bot runs as many as it may", "It goes on by itself", Fix.NONE),
     "subject_full": ReasonRule("The bot works on the same thing already", "It goes on by itself", Fix.NONE),
+    "limited": ReasonRule("It waits for an account's limit to be renewed", "It goes on by itself", Fix.WAIT),
+    "reserved": ReasonRule("What is left of the limit is kept for people", "It goes on by itself", Fix.WAIT),
+    "backing_off": ReasonRule("It waits before it tries again", "It goes on by itself", Fix.WAIT),
+    "signed_out": ReasonRule("The account is not signed in", "Sign in; it goes on by itself", Fix.SIGN_IN),
     "coalescing": ReasonRule("It waits for what else happens in the repository", "It starts by itself", Fix.NONE),
     "superseded": ReasonRule("Something newer took its place", "Nothing is to be done", Fix.NONE),
     "no_result": ReasonRule("It ended without the result it was asked for", "Read what it said", Fix.READ),
@@ -141,22 +169,11 @@ REASONS: Mapping[str, ReasonRule] = {
 
 MAX_ATTEMPTS = 2
 
-TRY_NEXT = frozenset(
-    {
-        Reason.USAGE_LIMIT,
-        Reason.RATE_LIMITED,
-        Reason.NO_CREDIT,
-        Reason.BAD_CREDENTIALS,
-        Reason.OVERLOADED,
-        Reason.PROVIDER_ERROR,
-        Reason.UNREACHABLE,
-        "program_missing",
-        "not_executable",
-        "account_missing",
-        "backend_missing",
-    }
-)
-"""Reasons that another account or CLI may not have: the next step of the chain is tried."""
+MOST_RESETS = 24
+"""So many limits one execution meets before it has failed."""
+
+HELD = ("limited", "reserved", "backing_off", "signed_out")
+"""Reasons to wait for a time that a change of the accounts may bring nearer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +214,7 @@ class Request:
     subject: str | None = None
     most: int = 0
     most_per_subject: int = 0
+    on_limit: OnLimit = OnLimit.WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +236,12 @@ class Execution:
     title: str = ""
     branch: str | None = None
     account_name: str | None = None
+    account_key: str | None = None
+    """The account that it runs on, or whose limit it waits for."""
+    choice: str | None = None
+    """Why it runs on that account."""
+    asked: bool = False
+    """A person asked that it goes on at once."""
     session_id: str | None = None
     exit_code: int | None = None
     tokens: TokensUsed = field(default_factory=TokensUsed)
@@ -254,6 +278,8 @@ class Attempt:
     cli_version: str | None = None
     command: tuple[str, ...] = ()
     backend: str | None = None
+    account_key: str | None = None
+    choice: str | None = None
     step: int = 0
     tokens: TokensUsed = field(default_factory=TokensUsed)
 

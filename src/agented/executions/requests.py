@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agented.executions import keeping, store
 from agented.executions.engine import Engine
-from agented.executions.model import TERMINAL, Execution, Request, State, Step
+from agented.executions.model import HELD, TERMINAL, Execution, Request, State, Step
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock
 from agented.kit.db import Database
@@ -106,24 +106,26 @@ class Requests:
         running = []
         detail = f"{by.id} took its place."
         for older in store.older_of_subject(conn, by.request.origin, by.request.subject or "", by.id):
-            ended = store.move(
-                conn,
-                older.id,
-                State.SUPERSEDED,
-                only_from={State.QUEUED, State.WAITING},
-                reason="superseded",
-                detail=detail,
-                resume_at=None,
-                ended_at=self._clock.now(),
-            )
-            if (
-                ended is None
-                and stop
-                and store.move(conn, older.id, State.STOPPING, reason="superseded", detail=detail)
-            ):
+            ended = self._end_waiting(conn, older, State.SUPERSEDED, "superseded", detail)
+            if not ended and stop and store.move(conn, older.id, State.STOPPING, reason="superseded", detail=detail):
                 running.append(older.id)
             self._ring(older.id)
         return running
+
+    def _end_waiting(self, conn: sa.Connection, execution: Execution, state: State, reason: str, detail: str) -> bool:
+        """Ends one that only waits, if it does. Where it worked before, its worker puts its workspace away first."""
+        waits = {State.QUEUED, State.WAITING}
+        values: dict[str, Any] = {"reason": reason, "detail": detail, "resume_at": None}
+        if not execution.attempt_count:
+            at = self._clock.now()
+            return store.move(conn, execution.id, state, only_from=waits, ended_at=at, **values) is not None
+        if execution.state not in waits:
+            return False
+        turn = execution.turn + (1 if execution.state is State.WAITING else 0)
+        moved = store.move(conn, execution.id, State.STOPPING, only_from={execution.state}, turn=turn, **values)
+        if moved is not None and execution.state is State.WAITING:
+            self._engine.enqueue(conn, moved)
+        return moved is not None
 
     def _stop_attempt(self, execution_id: str, reason: str) -> None:
         with self._db.read() as conn:
@@ -147,20 +149,37 @@ class Requests:
             before = store.find(conn, execution_id)
             if before is None:
                 raise NotFound(f"There is no execution {execution_id}.")
-            store.move(
-                conn,
-                execution_id,
-                State.CANCELLED,
-                only_from={State.QUEUED, State.WAITING},
-                reason="cancelled",
-                detail=detail,
-                ended_at=self._clock.now(),
-            ) or store.move(conn, execution_id, State.STOPPING, detail=detail)
+            if not self._end_waiting(conn, before, State.CANCELLED, "cancelled", detail):
+                store.move(conn, execution_id, State.STOPPING, detail=detail)
             execution = store.get(conn, execution_id)
+        self._engine.hurry()
         self._ring(execution_id)
         if execution.state is State.STOPPING:
             self._stop_attempt(execution_id, "cancelled")
         return self._wait_for_end(execution_id)
+
+    def resume(self, execution_id: str) -> Execution:
+        """What waits for a time goes on at once, whatever it waits for. Raises Conflict for what does not."""
+        with self._db.write() as conn:
+            execution = store.find(conn, execution_id)
+            if execution is None:
+                raise NotFound(f"There is no execution {execution_id}.")
+            moved = None
+            if execution.resume_at is not None:
+                told: dict[str, Any] = {"reason": None, "detail": None, "resume_at": None, "asked": True}
+                turn = execution.turn + 1
+                moved = store.move(conn, execution_id, State.QUEUED, only_from={State.WAITING}, turn=turn, **told)
+            if moved is None:
+                raise Conflict("It does not wait for a time.", code="not_waiting", hint="Look at its state.")
+            self._engine.enqueue(conn, moved)
+        self._engine.hurry()
+        self._ring(execution_id)
+        return moved
+
+    def look_again(self, conn: sa.Connection) -> None:
+        """What is held by accounts looks again now: something about them has changed."""
+        if store.bring_forward(conn, HELD, self._clock.now()):
+            self._bus.ring(TIMERS)
 
     def retry(self, execution_id: str, origin: str) -> Execution:
         """The same request again, as an execution of its own."""

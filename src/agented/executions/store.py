@@ -19,6 +19,7 @@ from agented.executions.model import (
     AttemptState,
     AttemptVerdict,
     Execution,
+    OnLimit,
     Request,
     State,
     Step,
@@ -63,6 +64,10 @@ executions = sa.Table(
     sa.Column("most", sa.Integer, nullable=False, server_default="0"),
     sa.Column("most_per_subject", sa.Integer, nullable=False, server_default="0"),
     sa.Column("admitted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("on_limit", sa.String(8), nullable=False, server_default=OnLimit.WAIT),
+    sa.Column("asked", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("account_key", sa.String(120)),
+    sa.Column("choice", sa.Text),
     sa.Column("resume_at", UtcTime),
     sa.Column("branch", sa.String(255)),
     sa.Column("session_id", sa.String(200)),
@@ -113,6 +118,8 @@ attempts = sa.Table(
     sa.Column("cli_version", sa.String(60)),
     sa.Column("command", sa.JSON, nullable=False),
     sa.Column("backend", sa.String(60)),
+    sa.Column("account_key", sa.String(120)),
+    sa.Column("choice", sa.Text),
     sa.Column("step", sa.Integer, nullable=False, server_default="0"),
     sa.Column("log_offset", _BigInt, nullable=False),
     sa.Column("first_event", _BigInt, nullable=False),
@@ -195,6 +202,7 @@ def add(
         "most": request.most,
         "most_per_subject": request.most_per_subject,
         "admitted": False,
+        "on_limit": request.on_limit,
         "attempt_count": 0,
         "lines": 0,
         "bytes": 0,
@@ -375,6 +383,27 @@ def count_active(conn: sa.Connection, *, account_name: str | None = None, beside
     return int(conn.execute(query).scalar() or 0)
 
 
+def count_on_account(conn: sa.Connection, account_key: str) -> int:
+    """How many run on an account now."""
+    query = sa.select(sa.func.count()).select_from(executions)
+    mine = query.where(executions.c.state.in_(list(ACTIVE)), executions.c.account_key == account_key)
+    return int(conn.execute(mine).scalar() or 0)
+
+
+def bring_forward(conn: sa.Connection, reasons: Collection[str], now: datetime) -> int:
+    """Who waits for one of these reasons looks again now. Gives how many do."""
+    done = conn.execute(
+        executions.update()
+        .where(
+            executions.c.state == State.WAITING,
+            executions.c.reason.in_(list(reasons)),
+            executions.c.resume_at > now,
+        )
+        .values(resume_at=now)
+    )
+    return done.rowcount
+
+
 _PLACES: Mapping[str, Sequence[str]] = {
     "project_full": ("project_id",),
     "account_full": ("account_name",),
@@ -415,6 +444,8 @@ def add_attempt(conn: sa.Connection, attempt: Attempt) -> None:
             cli_version=attempt.cli_version,
             command=list(attempt.command),
             backend=attempt.backend,
+            account_key=attempt.account_key,
+            choice=attempt.choice,
             step=attempt.step,
             log_offset=attempt.log_offset,
             first_event=attempt.first_event,
@@ -495,6 +526,7 @@ def _execution(row: Any) -> Execution:
             subject=row.subject,
             most=row.most,
             most_per_subject=row.most_per_subject,
+            on_limit=OnLimit(row.on_limit),
         ),
         step=row.step,
         resume_at=row.resume_at,
@@ -506,6 +538,9 @@ def _execution(row: Any) -> Execution:
         title=row.title,
         branch=row.branch,
         account_name=row.account_name,
+        account_key=row.account_key,
+        choice=row.choice,
+        asked=row.asked,
         session_id=row.session_id,
         exit_code=row.exit_code,
         tokens=_tokens(row),
@@ -541,6 +576,8 @@ def _attempt(row: Any) -> Attempt:
         cli_version=row.cli_version,
         command=tuple(row.command),
         backend=row.backend,
+        account_key=row.account_key,
+        choice=row.choice,
         step=row.step,
         log_offset=row.log_offset,
         first_event=row.first_event,

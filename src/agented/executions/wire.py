@@ -43,6 +43,9 @@ def execution_out(execution: Execution, project_name: str) -> dict[str, Any]:
         "trust": str(request.trust),
         "subject": request.subject,
         "resume_at": instant(execution.resume_at),
+        "choice": execution.choice,
+        "account_key": execution.account_key,
+        "on_limit": str(request.on_limit),
         "session_id": execution.session_id,
         "exit_code": execution.exit_code,
         "tokens": {
@@ -79,6 +82,7 @@ def attempt_out(attempt: Attempt) -> dict[str, Any]:
         "detail": attempt.detail,
         "account": attempt.account_name,
         "backend": attempt.backend,
+        "choice": attempt.choice,
         "pid": attempt.pid,
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,

@@ -10,15 +10,15 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agented.accounts.model import Account
-from agented.backends.contract import Backend, Command, Login, Permission, Task
-from agented.backends.events import TokensUsed
+from agented.backends.contract import Backend, Command, Login, Permission, Reason, Task
+from agented.backends.events import LimitSeen, TokensUsed
 from agented.executions import keeping, store
 from agented.executions.attempt import (
     End,
@@ -28,13 +28,16 @@ from agented.executions.attempt import (
     find_program,
     launch,
 )
+from agented.executions.choosing import Choice, Choosing, NoneFree
 from agented.executions.engine import Detached, Engine
+from agented.executions.handover import hand_over
 from agented.executions.journal import Journal
 from agented.executions.model import (
+    HELD,
     MAX_ATTEMPTS,
+    MOST_RESETS,
     REASONS,
     TERMINAL,
-    TRY_NEXT,
     Attempt,
     AttemptState,
     AttemptVerdict,
@@ -46,6 +49,7 @@ from agented.executions.model import (
     add_tokens,
 )
 from agented.executions.output import Kept
+from agented.executions.requests import TIMERS
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock, from_micros
 from agented.kit.db import Database
@@ -59,10 +63,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BOOT_LOOK_S = 0.05
-_HAND_OVER = (
-    "Somebody else began with this task in this folder and could not finish. Look at what is done already, then go on."
-    "\n\n"
-)
+_NOTES_OF = 5_000
+"""Events that a hand-over note is made of."""
 
 _FINAL: Mapping[AttemptVerdict, State] = {
     AttemptVerdict.SUCCEEDED: State.SUCCEEDED,
@@ -102,15 +104,24 @@ class WorkspacePort(Protocol):
     def is_full(self, project_id: str) -> bool: ...
     def collect(self, workspace: Workspace) -> Changes: ...
     def close(self, workspace: Workspace) -> Workspace: ...
+    def rest(self, execution_id: str) -> None: ...
 
 
 class AccountPort(Protocol):
     """What the worker needs of the accounts room."""
 
-    def choose(self, backend: str, account: str | None) -> Account: ...
     def read_login(self, backend: Backend, account: Account) -> Login | None: ...
     def env_of(self, backend: Backend, account: Account) -> Mapping[str, str]: ...
     def secrets_of(self, account: Account, login: Login | None) -> tuple[str, ...]: ...
+
+    def note_end(self, conn: sa.Connection, attempt: Attempt, model: str | None, end: End) -> bool:
+        """What an attempt's end says of its account: a wall that others need not run into, or that there is none.
+
+        True when others of the account may go on.
+        """
+        ...
+
+    def note_limits(self, account_key: str, seen: Sequence[LimitSeen]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +134,7 @@ class WorkerPorts:
     engine: Engine
     workspaces: WorkspacePort
     accounts: AccountPort
+    choosing: Choosing
     backend: Callable[[str], Backend]
     project: Callable[[str], Project | None]
     version: Callable[[str], str | None]
@@ -204,17 +216,11 @@ class Worker:
             return
         if self._wait_for_turn(execution):
             return
-        try:
-            backend = self._ports.backend(execution.request.backend)
-        except AgentedError as error:
-            self._go_on(execution, "backend_missing", error.message)
+        choice = self._ports.choosing.choose(execution, before)
+        if isinstance(choice, NoneFree):
+            self._hold(execution, choice, before)
             return
-        try:
-            account = self._ports.accounts.choose(backend.name, execution.request.account)
-        except AgentedError as error:
-            self._go_on(execution, "account_missing", error.message)
-            return
-        if not account.is_default and self._wait_for_account(execution, account):
+        if not choice.account.is_default and self._wait_for_account(execution, choice.account):
             return
         project = self._ports.project(execution.request.project_id)
         if project is None:
@@ -230,30 +236,57 @@ class Worker:
         if workspace is None:
             self._wait_for_project(execution)
             return
-        self._start(execution, backend, account, workspace, before)
+        self._start(execution, choice, workspace, before)
 
-    def _start(
-        self, execution: Execution, backend: Backend, account: Account, workspace: Workspace, before: list[Attempt]
-    ) -> None:
+    def _hold(self, execution: Execution, none: NoneFree, before: list[Attempt]) -> None:
+        """PREPARING, and no account may be used now: it waits for the time, or that was its end."""
+        if none.until is None:
+            last = before[-1] if before else None
+            verdict = AttemptVerdict.FAILED if last is None else last.verdict or AttemptVerdict.LOST
+            self._finish(execution.id, _FINAL[verdict], none.reason, none.detail, last)
+            return
+        with self._ports.db.write() as conn:
+            store.move(
+                conn,
+                execution.id,
+                State.WAITING,
+                reason=none.reason,
+                detail=none.detail,
+                resume_at=none.until,
+                account_key=none.account_key,
+                admitted=False,
+            )
+        self._ports.workspaces.rest(execution.id)
+        self._ring(execution.id)
+        self._ports.bus.ring(TIMERS)
+        self.wake_waiting()
+
+    def _start(self, execution: Execution, choice: Choice, workspace: Workspace, before: list[Attempt]) -> None:
         ports = self._ports
         request = execution.request
-        path = ports.base_env.get("PATH", os.defpath)
-        program = find_program(backend, path, account.program)
-        if program is None:
-            self._go_on(execution, "program_missing", f"{backend.program} is not installed. {backend.install_hint}")
-            return
+        backend, account, program = choice.backend, choice.account, choice.program
+        step = request.chain[choice.step] if request.chain else None
+        model = request.model if step is None else step.model
         last = before[-1] if before else None
-        # Another account or CLI does not know the session.
-        resume = last.session_id if last and last.step == execution.step and backend.can_resume else None
+        mine = [one for one in before if one.account_key == account.key]
+        missing = bool(mine) and mine[-1].reason == Reason.SESSION_MISSING
+        sessions = [one.session_id for one in mine if one.session_id and backend.can_resume and not missing]
+        resume = sessions[-1] if sessions else None
         permission = Permission.READ if request.trust is Trust.OUTSIDER else request.permission
-        prompt = request.prompt if last is None or last.step == execution.step else _HAND_OVER + request.prompt
+        prompt = request.prompt
+        if resume is not None:
+            prompt = backend.continue_prompt or prompt
+        elif last is not None and last.account_key != account.key:
+            # Another account or CLI does not know the session.
+            with Journal(self.folder(execution.id)) as journal:
+                prompt = hand_over(journal.read(max(0, journal.count() - _NOTES_OF), _NOTES_OF), prompt)
         command = backend.build_command(
             Task(
                 program=program,
-                prompt=(backend.continue_prompt or prompt) if resume else prompt,
+                prompt=prompt,
                 workdir=workspace.path,
                 home=account.home,
-                model=request.model,
+                model=model,
                 permission=permission,
                 resume=resume,
                 as_root=os.geteuid() == 0,
@@ -281,8 +314,11 @@ class Worker:
             cli_version=ports.version(backend.name),
             command=_shown(command, secrets),
             backend=backend.name,
-            step=execution.step,
+            account_key=account.key,
+            choice=choice.why,
+            step=choice.step,
         )
+        chosen = {} if step is None else {"backend": step.backend, "account": step.account, "model": step.model}
         with ports.db.write() as conn:
             moved = store.move(
                 conn,
@@ -291,9 +327,14 @@ class Worker:
                 only_from={State.PREPARING},
                 branch=workspace.branch,
                 account_name=account.name,
+                account_key=account.key,
+                choice=choice.why,
+                step=choice.step,
+                asked=False,
                 attempt_count=attempt.number,
                 reason=None,
                 detail=None,
+                **chosen,
             )
             if moved is None:
                 return
@@ -364,7 +405,7 @@ class Worker:
             self._settle_start(execution, attempt)
             return
         if attempt.state in (AttemptState.ENDED, AttemptState.LOST):
-            self._conclude(execution.id, attempt)
+            self._conclude(execution.id, attempts)
             return
         if execution.state is State.STOPPING:
             keeping.ask_to_stop(self.attempt_folder(attempt), _stopped(execution)[1], self._ports.limits.grace_s)
@@ -399,6 +440,9 @@ class Worker:
 
     def _report(self, execution_id: str, attempt: Attempt, progress: Progress, total: TokensUsed) -> None:
         at = None if progress.last_output_us is None else from_micros(progress.last_output_us)
+        if progress.limits and attempt.account_key is not None:
+            seen, progress.limits = list(progress.limits.values()), {}
+            self._ports.accounts.note_limits(attempt.account_key, seen)
         tokens = add_tokens(total, progress.tokens)
         session = {"session_id": progress.session_id} if progress.session_id else {}
         with self._ports.db.write() as conn:
@@ -424,6 +468,10 @@ class Worker:
         """Writes an attempt's end, once, then draws the conclusion."""
         lost = end.verdict is AttemptVerdict.LOST
         with self._ports.db.write() as conn:
+            model = store.get(conn, execution_id).request.model
+            freed = self._ports.accounts.note_end(conn, attempt, model, end)
+            if freed:
+                store.bring_forward(conn, HELD, self._ports.clock.now())
             store.change_attempt(
                 conn,
                 attempt.id,
@@ -435,22 +483,21 @@ class Worker:
                 signal=end.signal,
                 ended_at=self._ports.clock.now(),
             )
-        attempts = self._attempts(execution_id)
-        self._conclude(execution_id, attempts[-1])
+        if freed:
+            self._ports.bus.ring(TIMERS)
+        self._conclude(execution_id, self._attempts(execution_id))
 
-    def _conclude(self, execution_id: str, attempt: Attempt) -> None:
-        """The attempt's verdict by its retry rule: another attempt, or the execution's end."""
+    def _conclude(self, execution_id: str, attempts: list[Attempt]) -> None:
+        """The last attempt's verdict by its retry rule: another attempt, or the execution's end."""
+        attempt = attempts[-1]
         verdict = attempt.verdict or AttemptVerdict.LOST
-        rule = REASONS.get(attempt.reason or "")
-        again = rule is not None and rule.retry is Retry.ONCE and attempt.number < MAX_ATTEMPTS
         with self._ports.db.write() as conn:
             execution = store.get(conn, execution_id)
-            told: dict[str, Any] = {"reason": attempt.reason, "detail": attempt.detail}
-            retried = execution.state is State.RUNNING and (
-                (again and store.move(conn, execution_id, State.PREPARING, **told) is not None)
-                or self._try_next(conn, execution, attempt.reason, attempt.detail)
-            )
-        if retried:
+            goes_on = execution.state is State.RUNNING and _tries_again(attempts)
+            if goes_on:
+                told: dict[str, Any] = {"reason": attempt.reason, "detail": attempt.detail}
+                goes_on = store.move(conn, execution_id, State.PREPARING, **told) is not None
+        if goes_on:
             self._ring(execution_id)
             return
         if execution.state is State.STOPPING:
@@ -472,32 +519,6 @@ class Worker:
         if self._leaving.is_set():
             raise Detached
         return delivered
-
-    def _go_on(self, execution: Execution, reason: str, detail: str) -> None:
-        """PREPARING, and this step of the chain cannot start: the next one, or the end."""
-        with self._ports.db.write() as conn:
-            moved = self._try_next(conn, execution, reason, detail)
-        if moved:
-            self._ring(execution.id)
-        else:
-            self._fail(execution.id, reason, detail)
-
-    def _try_next(self, conn: sa.Connection, execution: Execution, reason: str | None, detail: str | None) -> bool:
-        """Moves an execution to the next step of its chain, if the reason is one that another step may not have."""
-        step = execution.step + 1
-        if reason not in TRY_NEXT or step >= len(execution.request.chain):
-            return False
-        following = execution.request.chain[step]
-        values: dict[str, Any] = {
-            "backend": following.backend,
-            "account": following.account,
-            "model": following.model,
-            "step": step,
-        }
-        if execution.state is State.PREPARING:
-            store.change(conn, execution.id, **values, reason=reason, detail=detail)
-            return True
-        return store.move(conn, execution.id, State.PREPARING, **values, reason=reason, detail=detail) is not None
 
     def _finish(
         self, execution_id: str, state: State, reason: str | None, detail: str | None, attempt: Attempt | None = None
@@ -652,6 +673,20 @@ class Worker:
     def _ring(self, execution_id: str) -> None:
         for topic in (f"execution:{execution_id}", "executions", "slots"):
             self._ports.bus.ring(topic)
+
+
+def _tries_again(attempts: Sequence[Attempt]) -> bool:
+    """Whether an execution may look for another account or another time after the last of its attempts."""
+    last = attempts[-1]
+    rule = REASONS.get(last.reason or "")
+    alike = sum(1 for one in attempts if one.reason == last.reason)
+    if rule is None:
+        return False
+    if rule.retry is Retry.ONCE:
+        return alike < MAX_ATTEMPTS
+    if rule.retry is Retry.RESET:
+        return alike <= MOST_RESETS
+    return rule.retry in (Retry.PAUSE, Retry.OTHER)
 
 
 def _stopped(execution: Execution) -> tuple[State, str]:

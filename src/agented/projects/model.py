@@ -66,6 +66,8 @@ class Workspace:
     snapshot_ref: str | None = None
     head: str | None = None
     kept_path: Path | None = None
+    resting: bool = False
+    """Its execution waits for hours, maybe: it takes none of the project's places."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ workspaces = sa.Table(
     sa.Column("snapshot_ref", sa.String(255)),
     sa.Column("head", sa.String(64)),
     sa.Column("kept_path", sa.Text),
+    sa.Column("resting", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("execution_id"),
 )
 sa.Index("ix_workspaces_project_id_state", workspaces.c.project_id, workspaces.c.state)
@@ -145,7 +146,11 @@ def count_open(conn: sa.Connection, project_id: str) -> int:
     query = (
         sa.select(sa.func.count())
         .select_from(workspaces)
-        .where(workspaces.c.project_id == project_id, workspaces.c.state == WorkspaceState.OPEN)
+        .where(
+            workspaces.c.project_id == project_id,
+            workspaces.c.state == WorkspaceState.OPEN,
+            workspaces.c.resting.is_(False),
+        )
     )
     return int(conn.execute(query).scalar_one())
 
@@ -301,4 +306,5 @@ def _workspace(row: sa.Row[Any]) -> Workspace:
         snapshot_ref=row.snapshot_ref,
         head=row.head,
         kept_path=None if row.kept_path is None else Path(row.kept_path),
+        resting=row.resting,
     )

@@ -120,7 +120,8 @@ class Workspaces:
         if known.project_id != project.id:
             raise Conflict("The execution has a workspace in another project.", code="workspace_elsewhere")
         repository = find_repository(project.path)
-        claimed = known if known.state is WorkspaceState.OPEN else self._claim_again(known)
+        working = known.state is WorkspaceState.OPEN and not known.resting
+        claimed = known if working else self._claim_again(known)
         if claimed is not None:
             self._make(repository, claimed)
         return claimed
@@ -224,17 +225,24 @@ class Workspaces:
             store.change(conn, project.id, last_used_at=workspace.opened_at)
         return workspace
 
+    def rest(self, execution_id: str) -> None:
+        """Its execution waits: the folder stays as it is, but takes no place of the project."""
+        with self._db.write() as conn:
+            known = store.find_workspace(conn, execution_id)
+            if known is not None and known.state is WorkspaceState.OPEN:
+                store.change_workspace(conn, known.id, resting=True)
+
     def _claim_again(self, closed: Workspace) -> Workspace | None:
-        """A closed workspace takes a place of its project again; it gets back what its close has saved."""
+        """One that is closed or rests takes a place of its project again; a closed one gets back what was saved."""
         limit = self._limit()
         with self._db.write() as conn:
             store.hold(conn, closed.project_id)
             if store.count_open(conn, closed.project_id) >= limit:
                 return None
             store.change_workspace(
-                conn, closed.id, state=WorkspaceState.OPEN, closed_at=None, head=None, kept_path=None
+                conn, closed.id, state=WorkspaceState.OPEN, closed_at=None, head=None, kept_path=None, resting=False
             )
-        return replace(closed, state=WorkspaceState.OPEN, closed_at=None, head=None, kept_path=None)
+        return replace(closed, state=WorkspaceState.OPEN, closed_at=None, head=None, kept_path=None, resting=False)
 
     def _make(self, repository: Path, workspace: Workspace) -> None:
         """Makes the folder, or makes good what a crash or a run did to it."""
