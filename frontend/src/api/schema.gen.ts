@@ -571,6 +571,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/executions/{execution_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description What waits for a time goes on at once.
+         */
+        post: operations["resume_api_executions__execution_id__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/executions/{execution_id}/retry": {
         parameters: {
             query?: never;
@@ -1179,6 +1199,8 @@ export interface components {
             account: string | null;
             /** Backend */
             backend: string | null;
+            /** Choice */
+            choice: string | null;
             /** Cli Version */
             cli_version: string | null;
             /** Command */
@@ -1605,6 +1627,11 @@ export interface components {
         ExecutionDetail: {
             /** Account */
             account: string | null;
+            /**
+             * Account Key
+             * @description The account that it runs on, or whose limit it waits for.
+             */
+            account_key: string | null;
             /** Attempt Count */
             attempt_count: number;
             /** Attempts */
@@ -1617,6 +1644,11 @@ export interface components {
             bytes: number;
             cause: components["schemas"]["Cause"] | null;
             changes: components["schemas"]["ChangeStats"] | null;
+            /**
+             * Choice
+             * @description Why it runs on this account.
+             */
+            choice: string | null;
             /** Created At */
             created_at: string;
             /** Detail */
@@ -1633,6 +1665,7 @@ export interface components {
             lines: number;
             /** Model */
             model: string | null;
+            on_limit: components["schemas"]["OnLimit"];
             /** Origin */
             origin: string;
             permission: components["schemas"]["Permission"];
@@ -1671,6 +1704,11 @@ export interface components {
         ExecutionOut: {
             /** Account */
             account: string | null;
+            /**
+             * Account Key
+             * @description The account that it runs on, or whose limit it waits for.
+             */
+            account_key: string | null;
             /** Attempt Count */
             attempt_count: number;
             /** Backend */
@@ -1681,6 +1719,11 @@ export interface components {
             bytes: number;
             cause: components["schemas"]["Cause"] | null;
             changes: components["schemas"]["ChangeStats"] | null;
+            /**
+             * Choice
+             * @description Why it runs on this account.
+             */
+            choice: string | null;
             /** Created At */
             created_at: string;
             /** Detail */
@@ -1697,6 +1740,7 @@ export interface components {
             lines: number;
             /** Model */
             model: string | null;
+            on_limit: components["schemas"]["OnLimit"];
             /** Origin */
             origin: string;
             permission: components["schemas"]["Permission"];
@@ -1741,7 +1785,7 @@ export interface components {
          * @description What a person most likely does next: the button a page offers.
          * @enum {string}
          */
-        Fix: "retry" | "change" | "sign_in" | "read" | "none";
+        Fix: "retry" | "change" | "sign_in" | "read" | "wait" | "none";
         /** GitHubOut */
         GitHubOut: {
             /** Events */
@@ -1870,14 +1914,30 @@ export interface components {
         };
         /** NewExecution */
         NewExecution: {
-            /** Account */
+            /**
+             * Account
+             * @description By name or id; none for whichever of the backend may be used.
+             */
             account?: string | null;
-            /** Backend */
-            backend: string;
+            /**
+             * Backend
+             * @description Needed where no chain is given.
+             */
+            backend?: string | null;
+            /**
+             * Chain
+             * @description What is tried in turn, instead of backend, account and model.
+             */
+            chain?: components["schemas"]["StepIn"][];
             /** Key */
             key?: string | null;
             /** Model */
             model?: string | null;
+            /**
+             * @description What it does when no account may be used for a time.
+             * @default wait
+             */
+            on_limit: components["schemas"]["OnLimit"];
             /** @default edit */
             permission: components["schemas"]["Permission"];
             /**
@@ -2026,6 +2086,12 @@ export interface components {
          * @enum {string}
          */
         NoticeState: "waiting" | "sent" | "failed";
+        /**
+         * OnLimit
+         * @description What an execution does when no account of its chain may be used for a time.
+         * @enum {string}
+         */
+        OnLimit: "wait" | "fail";
         /** Page[AccountOut] */
         Page_AccountOut_: {
             /** Items */
@@ -2458,6 +2524,15 @@ export interface components {
          * @enum {string}
          */
         State: "queued" | "preparing" | "running" | "waiting" | "stopping" | "succeeded" | "failed" | "cancelled" | "timed_out" | "superseded";
+        /** StepIn */
+        StepIn: {
+            /** Account */
+            account?: string | null;
+            /** Backend */
+            backend: string;
+            /** Model */
+            model?: string | null;
+        };
         /** StepOut */
         StepOut: {
             /** Account */
@@ -4232,6 +4307,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Matches"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    resume_api_executions__execution_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionOut"];
                 };
             };
             /** @description Client Error */

@@ -10,6 +10,12 @@ export function duration(ms: number): string {
   return h < 24 ? `${h}h ${m % 60}m` : `${Math.floor(h / 24)}d ${h % 24}h`;
 }
 
+/** How long it is until something goes on by itself. */
+export function until(iso: string, now: number): string {
+  const left = Date.parse(iso) - now;
+  return left > 1000 ? `Goes on in ${duration(left)}.` : "Goes on now.";
+}
+
 export function ago(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 5) return "now";

@@ -102,7 +102,7 @@ class ExecutionOut(BaseModel):
     resume_at: str | None = Field(description="When it goes on by itself, while it waits for a time.")
     choice: str | None = Field(description="Why it runs on this account.")
     account_key: str | None = Field(description="The account that it runs on, or whose limit it waits for.")
-    on_limit: str
+    on_limit: OnLimit
     session_id: str | None
     exit_code: int | None
     tokens: TokensOut

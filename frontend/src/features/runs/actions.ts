@@ -28,6 +28,13 @@ export function useRunActions() {
     });
   }
 
+  /** What waits for a time goes on now. */
+  function resume(id: string): Promise<void> {
+    return doing("resume", async () => {
+      await take(api.POST("/api/executions/{execution_id}/resume", { params: { path: { execution_id: id } } }));
+    });
+  }
+
   function runAgain(id: string): Promise<void> {
     return doing("retry", async () => {
       const made = await take(
@@ -42,5 +49,5 @@ export function useRunActions() {
     void router.push(`/runs/new?from=${run.id}`);
   }
 
-  return { busy, cancel, runAgain, change };
+  return { busy, cancel, resume, runAgain, change };
 }
