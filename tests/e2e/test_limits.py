@@ -1,4 +1,4 @@
-"""A run that meets an account's limit goes on: on another account, or on the same one after the reset. Nothing is lost."""
+"""A run that meets an account's limit goes on: on another account, or on the same one after the reset."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ KEY = "sk-rehearsed-key-of-the-loopback-provider"
 OAUTH_TOKEN = "sk-ant-oat01-rehearsed-token-of-the-loopback-provider"
 
 # Only a subscription is told when its allowance comes back.
-_NEEDS_SUBSCRIPTION = (Scenario.USAGELIMIT,)
+_NEEDS_SUBSCRIPTION = (Scenario.USAGELIMIT, Scenario.WALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,14 @@ from tests.fakes.provider.scenarios import (
 _LIMIT = "anthropic-ratelimit-"
 
 
-def failure(scenario: Scenario) -> Failure | None:
+def failure(scenario: Scenario, resets_in_s: int = RESETS_IN_S) -> Failure | None:
     match scenario:
         case Scenario.RATELIMIT:
             message = "This request would exceed your organization's rate limit of 50 requests per minute."
             return _failure(429, "rate_limit_error", message, _short_limit_headers())
         case Scenario.USAGELIMIT:
             message = "This request would exceed your account's rate limit. Please try again later."
-            headers = {"retry-after": str(RESETS_IN_S), **_used_up_headers()}
+            headers = {"retry-after": str(resets_in_s), **_used_up_headers(resets_in_s)}
             return _failure(429, "rate_limit_error", message, headers)
         case Scenario.QUOTA:
             message = (
@@ -62,10 +62,10 @@ def _short_limit_headers() -> dict[str, str]:
     return headers
 
 
-def _used_up_headers() -> dict[str, str]:
+def _used_up_headers(resets_in_s: int) -> dict[str, str]:
     """A subscription whose five hours are used up and whose week is not."""
     return {
-        **_windows("rejected", 1.0, 0.42),
+        **_windows("rejected", 1.0, 0.42, resets_in_s),
         f"{_LIMIT}unified-fallback-percentage": "0.5",
         f"{_LIMIT}unified-overage-status": "rejected",
         f"{_LIMIT}unified-overage-disabled-reason": "org_level_disabled",
@@ -77,9 +77,9 @@ def allowance_headers() -> dict[str, str]:
     return _windows("allowed", 0.37, 0.12)
 
 
-def _windows(five_hours: str, used_5h: float, used_7d: float) -> dict[str, str]:
+def _windows(five_hours: str, used_5h: float, used_7d: float, resets_in_s: int = RESETS_IN_S) -> dict[str, str]:
     unified = f"{_LIMIT}unified-"
-    reset, week_reset = str(int(time.time()) + RESETS_IN_S), str(int(time.time()) + WEEK_RESETS_IN_S)
+    reset, week_reset = str(int(time.time()) + resets_in_s), str(int(time.time()) + WEEK_RESETS_IN_S)
     return {
         f"{unified}status": five_hours,
         f"{unified}reset": reset,

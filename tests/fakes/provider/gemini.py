@@ -22,7 +22,7 @@ from tests.fakes.provider.scenarios import (
 _QUOTA_EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
 
 
-def failure(scenario: Scenario) -> Failure | None:
+def failure(scenario: Scenario, resets_in_s: int = RESETS_IN_S) -> Failure | None:
     match scenario:
         case Scenario.RATELIMIT:
             details = [_quota("GenerateRequestsPerMinutePerProjectPerModel", "5"), _retry_in(RETRY_AFTER_S)]
@@ -30,8 +30,9 @@ def failure(scenario: Scenario) -> Failure | None:
             return _failure(429, "RESOURCE_EXHAUSTED", message, details)
         case Scenario.USAGELIMIT:
             reason = _reason("QUOTA_EXHAUSTED", "cloudcode-pa.googleapis.com", {"uiMessage": "true"})
-            message = "You have exhausted your capacity on this model. Your quota will reset after 3h0m0s."
-            return _failure(429, "RESOURCE_EXHAUSTED", message, [reason, _retry_in(RESETS_IN_S)])
+            after = _spelled(resets_in_s)
+            message = f"You have exhausted your capacity on this model. Your quota will reset after {after}."
+            return _failure(429, "RESOURCE_EXHAUSTED", message, [reason, _retry_in(resets_in_s)])
         case Scenario.QUOTA:
             details = [_quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier", "100")]
             return _failure(429, "RESOURCE_EXHAUSTED", _QUOTA_EXCEEDED, details)
@@ -47,6 +48,10 @@ def failure(scenario: Scenario) -> Failure | None:
             message = "models/no-such-model is not found for API version v1beta."
             return _failure(404, "NOT_FOUND", message)
     return None
+
+
+def _spelled(seconds: int) -> str:
+    return f"{seconds // 3600}h{seconds // 60 % 60}m{seconds % 60}s"
 
 
 def _failure(code: int, status: str, message: str, details: list[Json] | None = None) -> Failure:

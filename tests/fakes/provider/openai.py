@@ -22,7 +22,7 @@ from tests.fakes.provider.scenarios import (
 )
 
 
-def failure(scenario: Scenario) -> Failure | None:
+def failure(scenario: Scenario, resets_in_s: int = RESETS_IN_S) -> Failure | None:
     match scenario:
         case Scenario.RATELIMIT:
             message = (
@@ -31,7 +31,7 @@ def failure(scenario: Scenario) -> Failure | None:
             )
             return _failure(429, "tokens", "rate_limit_exceeded", message, _short_limit_headers())
         case Scenario.USAGELIMIT:
-            return Failure(429, {"error": _used_up()}, allowance_headers(used=100))
+            return Failure(429, {"error": _used_up(resets_in_s)}, allowance_headers(100, resets_in_s))
         case Scenario.QUOTA:
             message = "You exceeded your current quota, please check your plan and billing details."
             return _failure(429, "insufficient_quota", "insufficient_quota", message)
@@ -61,23 +61,23 @@ def _short_limit_headers() -> dict[str, str]:
     return headers
 
 
-def _used_up() -> Json:
+def _used_up(resets_in_s: int) -> Json:
     """A plan's own limit; an API key out of credit gets `insufficient_quota` instead."""
     return {
         "type": "usage_limit_reached",
         "message": "The usage limit has been reached",
         "plan_type": "plus",
-        "resets_at": int(time.time()) + RESETS_IN_S,
-        "resets_in_seconds": RESETS_IN_S,
+        "resets_at": int(time.time()) + resets_in_s,
+        "resets_in_seconds": resets_in_s,
     }
 
 
-def allowance_headers(used: float = 37) -> dict[str, str]:
+def allowance_headers(used: float = 37, resets_in_s: int = RESETS_IN_S) -> dict[str, str]:
     now = int(time.time())
     return {
         "x-codex-primary-used-percent": str(used),
         "x-codex-primary-window-minutes": "300",
-        "x-codex-primary-reset-at": str(now + RESETS_IN_S),
+        "x-codex-primary-reset-at": str(now + resets_in_s),
         "x-codex-secondary-used-percent": "12",
         "x-codex-secondary-window-minutes": "10080",
         "x-codex-secondary-reset-at": str(now + WEEK_RESETS_IN_S),

@@ -31,6 +31,8 @@ class Scenario(StrEnum):
     """429 for the first request to each path, then like plain."""
     USAGELIMIT = "usagelimit"
     """429 always: the plan's allowance is used up and comes back in three hours."""
+    WALL = "wall"
+    """Like tool, but what follows the call gets the used-up allowance until the provider's wall is over."""
     QUOTA = "quota"
     """No credit, or the day's quota is gone: not worth a retry."""
     AUTH = "auth"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import select
 import socket
@@ -18,13 +19,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.fakes.provider import anthropic, gemini, openai
-from tests.fakes.provider.scenarios import ANTHROPIC_WIRE, GEMINI_WIRE, Failure, Json, Pace, Scenario
+from tests.fakes.provider.scenarios import ANTHROPIC_WIRE, GEMINI_WIRE, RESETS_IN_S, Failure, Json, Pace, Scenario
 
 _SCENARIO_PATH = re.compile(r"/s/([a-z_]+)(/.*)")
 _GEMINI_PATH = re.compile(r"/v1(?:beta\d*)?/models/([^:/]+):(\w+)")
 # Only the names of these ever leave the handler.
 _CREDENTIAL_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "cookie", "chatgpt-account-id")
 _WAIT_S = 0.2
+_TOOL_ANSWERS = (b'"tool_result"', b'"function_call_output"', b'"tool_call_id"', b'"functionResponse"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Provider:
 
     def __init__(self, scenario: Scenario | str = Scenario.PLAIN, *, port: int = 0) -> None:
         self.scenario = Scenario(scenario)
+        self.wall_s = 6.0
+        self._wall_ends: float | None = None
         self.closing = threading.Event()
         self._requests: list[SeenRequest] = []
         self._lock = threading.Lock()
@@ -80,6 +84,13 @@ class Provider:
     def requests(self) -> list[SeenRequest]:
         with self._lock:
             return list(self._requests)
+
+    def wall_left_s(self) -> float:
+        """Seconds until the allowance of the scenario `wall` comes back; the wall is met when it is first asked for."""
+        with self._lock:
+            if self._wall_ends is None:
+                self._wall_ends = time.time() + self.wall_s
+            return self._wall_ends - time.time()
 
     def remember(self, request: SeenRequest) -> bool:
         """True when it is the first one to its path."""
@@ -171,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, {"object": "list", "data": [model], "models": [], "has_more": False})
 
     def _messages(self, scenario: Scenario, body: Json) -> None:
-        if failure := anthropic.failure(scenario):
+        if failure := anthropic.failure(scenario, self._resets_in_s):
             self._fail(failure)
             return
         said = anthropic.turn(scenario, body)
@@ -184,14 +195,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, anthropic.message(body, said), headers)
 
     def _responses(self, scenario: Scenario, body: Json) -> None:
-        if failure := openai.failure(scenario):
+        if failure := openai.failure(scenario, self._resets_in_s):
             self._fail(failure)
             return
         said = openai.responses_turn(scenario, body)
         self._stream(openai.responses_stream(body, said), openai.allowance_headers())
 
     def _chat(self, scenario: Scenario, body: Json) -> None:
-        if failure := openai.failure(scenario):
+        if failure := openai.failure(scenario, self._resets_in_s):
             self._fail(failure)
             return
         said = openai.chat_turn(scenario, body)
@@ -203,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _gemini(self, scenario: Scenario, body: Json, model: str, method: str) -> None:
         if method == "countTokens":
             self._send(200, {"totalTokens": GEMINI_WIRE["promptTokenCount"]})
-        elif failure := gemini.failure(scenario):
+        elif failure := gemini.failure(scenario, self._resets_in_s):
             self._fail(failure)
         elif method == "streamGenerateContent":
             self._stream(gemini.stream(gemini.turn(scenario, body), model))
@@ -230,6 +241,11 @@ class _Handler(BaseHTTPRequestHandler):
                 body=body if isinstance(body, dict) else {},
             )
         )
+        self._resets_in_s = RESETS_IN_S
+        if scenario is Scenario.WALL:
+            left_s = self.server.provider.wall_left_s() if any(word in raw for word in _TOOL_ANSWERS) else 0
+            self._resets_in_s = math.ceil(left_s)
+            scenario = Scenario.USAGELIMIT if left_s > 0 else Scenario.TOOL
         if scenario is Scenario.RATELIMIT_ONCE:
             scenario = Scenario.RATELIMIT if first else Scenario.PLAIN
         return path, scenario, body if isinstance(body, dict) else {}
