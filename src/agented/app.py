@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -22,7 +23,7 @@ from agented.accounts.lookout import Lookout
 from agented.accounts.model import Account, Wall, WallKind
 from agented.accounts.walls import Walls
 from agented.backends.contract import Backend, Login, Reason
-from agented.backends.events import LimitSeen
+from agented.backends.events import LimitSeen, TokensUsed
 from agented.backends.registry import Registry
 from agented.bots import store as bot_store
 from agented.bots.deliveries import Deliveries
@@ -36,13 +37,15 @@ from agented.bots.schedule import Schedules
 from agented.bots.starting import Starting
 from agented.bots.store import BotRun
 from agented.bots.watching import MissedDeliveries
+from agented.budgets.model import OnHard, Spender, Standing
+from agented.budgets.watching import Budgets
 from agented.executions import store as execution_store
 from agented.executions.attempt import End, Limits
 from agented.executions.choosing import Choosing, Room
 from agented.executions.engine import Engine
 from agented.executions.model import TERMINAL, Attempt, AttemptVerdict, Execution
 from agented.executions.requests import TIMERS, Requests
-from agented.executions.worker import Worker, WorkerPorts
+from agented.executions.worker import Overspent, Worker, WorkerPorts
 from agented.kit.bus import Bus
 from agented.kit.clock import SystemClock
 from agented.kit.db import Database
@@ -72,6 +75,7 @@ from agented.web.collect import (
     AccountsApi,
     BackendsApi,
     BotsApi,
+    BudgetsApi,
     ExecutionsApi,
     HomeApi,
     Live,
@@ -229,6 +233,10 @@ class _Accounts:
     def note_limits(self, account_key: str, seen: Sequence[LimitSeen]) -> None:
         pass
 
+    def forget_old(self) -> None:
+        with self._shelf.db.write() as conn:
+            self.standing.forget_old(conn)
+
     def _login_of(self, account_key: str) -> Login | None:
         backend, _, account = account_key.partition(":")
         try:
@@ -249,6 +257,39 @@ class _Accounts:
 
     def secrets_of(self, account: Account, found: Login | None) -> tuple[str, ...]:
         return login.secrets_of(account, found)
+
+
+class _Budgets:
+    """What the worker asks of the budgets room."""
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._budgets = budgets
+
+    def check(self, conn: sa.Connection, execution: Execution) -> Overspent | None:
+        return self._told(self._budgets.check(conn, self._spender(execution, None)))
+
+    def spend(self, conn: sa.Connection, execution: Execution, attempt: Attempt, usd: Decimal) -> Overspent | None:
+        spender = self._spender(execution, attempt.account_key)
+        return self._told(self._budgets.spend(conn, spender, usd, attempt.started_at))
+
+    def price(self, model: str | None, tokens: TokensUsed) -> Decimal | None:
+        return None
+
+    def _spender(self, execution: Execution, account_key: str | None) -> Spender:
+        request = execution.request
+        return Spender(
+            execution_id=execution.id,
+            origin=request.origin,
+            project_id=request.project_id,
+            account_key=account_key,
+        )
+
+    def _told(self, standing: Standing | None) -> Overspent | None:
+        if standing is None:
+            return None
+        budget = standing.budget
+        detail = f"The budget {budget.name} of ${budget.hard_usd:f} is spent (${standing.spent_usd:.4f})."
+        return Overspent(detail, standing.ends_at, budget.on_hard is OnHard.ASK)
 
 
 class App:
@@ -296,6 +337,8 @@ class App:
             tell=self._tell_of_sync,
         )
         self.engine = Engine(self.db, host_limit=settings.host_limit)
+        self.notices = Outbox(db=self.db, bus=self.bus, clock=self.clock)
+        self.budgets = Budgets(db=self.db, clock=self.clock, tell=self._tell_of_budget)
         self.reports = Reports(settings.data / "reports")
         self.results = Results(
             db=self.db,
@@ -331,7 +374,6 @@ class App:
             repositories=self.repositories,
             pace_s=lambda: settings.repository_pace_s,
         )
-        self.notices = Outbox(db=self.db, bus=self.bus, clock=self.clock)
         self.sender = Sender(db=self.db, vault=shelf.vault, bus=self.bus, clock=self.clock)
         self.schedules = Schedules(db=self.db, bus=self.bus, clock=self.clock, starting=self.starting)
         self.endings = Endings(
@@ -408,6 +450,7 @@ class App:
             host_limit=lambda: settings.host_limit,
             account_limit=lambda: settings.account_limit,
             results=self.results,
+            budgets=_Budgets(self.budgets),
             # The person's own logins at git hosts are out of reach of what outsiders wrote.
             outsider_env={
                 "SSH_AUTH_SOCK": None,
@@ -448,6 +491,26 @@ class App:
             key=new_id("ntc"),
         )
         self.notices.publish(conn, notice)
+
+    def _tell_of_budget(self, conn: sa.Connection, standing: Standing, level: str) -> None:
+        budget = standing.budget
+        limit = budget.hard_usd if level == "hard" else budget.soft_usd
+        facts: dict[str, Any] = {
+            "budget": budget.name,
+            "target": standing.target,
+            "level": level,
+            "limit_usd": f"{limit:f}",
+            "spent_usd": f"{standing.spent_usd:f}",
+            "address": self._public("/insights"),
+        }
+        title = f"The budget {budget.name} {'is spent' if level == 'hard' else 'has crossed its soft limit'}"
+        body = f"${standing.spent_usd:.2f} of ${limit:f}" + (f" for {standing.target}" if standing.target else "")
+        self.notices.publish(
+            conn,
+            Notice(
+                topic=Topic.BUDGET_CROSSED, title=title, body=body, link="/insights", facts=facts, key=new_id("ntc")
+            ),
+        )
 
     def _public(self, path: str) -> str:
         return f"{(self.settings.public_url or self.url).rstrip('/')}{path}"
@@ -637,6 +700,8 @@ class App:
                     self.engine.drop_finished()
                     self.dispatch.forget_old()
                     self.notices.forget_old()
+                    self.budgets.forget_old()
+                    self.accounts.forget_old()
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
                 if not self._stopping.is_set():
@@ -812,6 +877,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             outbox=app.notices,
             sender=app.sender,
         ),
+        budgets=BudgetsApi(budgets=app.budgets, clock=app.clock),
     )
     secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
     return build_app(

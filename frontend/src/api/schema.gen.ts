@@ -289,6 +289,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Budgets */
+        get: operations["list_budgets_api_budgets_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/budgets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put
+         * @description Adds it, or changes the one of this name.
+         */
+        put: operations["put_api_budgets__name__put"];
+        post?: never;
+        /** Remove */
+        delete: operations["remove_api_budgets__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/checklist": {
         parameters: {
             query?: never;
@@ -1340,6 +1378,56 @@ export interface components {
              */
             yaml: string;
         };
+        /** BudgetIn */
+        BudgetIn: {
+            /**
+             * Hard Usd
+             * @description Runs are stopped or held from here on.
+             */
+            hard_usd?: string | null;
+            /** @default stop */
+            on_hard: components["schemas"]["OnHard"];
+            period: components["schemas"]["Period"];
+            scope: components["schemas"]["Scope"];
+            /**
+             * Soft Usd
+             * @description People are told from here on.
+             */
+            soft_usd?: string | null;
+            /**
+             * Target
+             * @description A bot's name, a project's id, an account's key; none for each.
+             */
+            target?: string | null;
+        };
+        /** BudgetOut */
+        BudgetOut: {
+            /**
+             * Hard Usd
+             * @description Runs are stopped or held from here on.
+             */
+            hard_usd?: string | null;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** @default stop */
+            on_hard: components["schemas"]["OnHard"];
+            period: components["schemas"]["Period"];
+            scope: components["schemas"]["Scope"];
+            /**
+             * Soft Usd
+             * @description People are told from here on.
+             */
+            soft_usd?: string | null;
+            /** Standing */
+            standing: components["schemas"]["StandingOut"][];
+            /**
+             * Target
+             * @description A bot's name, a project's id, an account's key; none for each.
+             */
+            target?: string | null;
+        };
         /** CancelWish */
         CancelWish: {
             /** Reason */
@@ -1931,6 +2019,11 @@ export interface components {
             chain?: components["schemas"]["StepIn"][];
             /** Key */
             key?: string | null;
+            /**
+             * Max Cost Usd
+             * @description What it may spend at most.
+             */
+            max_cost_usd?: number | string | null;
             /** Model */
             model?: string | null;
             /**
@@ -2087,6 +2180,12 @@ export interface components {
          */
         NoticeState: "waiting" | "sent" | "failed";
         /**
+         * OnHard
+         * @description What happens to runs when a budget is spent.
+         * @enum {string}
+         */
+        OnHard: "stop" | "ask";
+        /**
          * OnLimit
          * @description What an execution does when no account of its chain may be used for a time.
          * @enum {string}
@@ -2110,6 +2209,13 @@ export interface components {
         Page_BotOut_: {
             /** Items */
             items: components["schemas"]["BotOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[BudgetOut] */
+        Page_BudgetOut_: {
+            /** Items */
+            items: components["schemas"]["BudgetOut"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -2220,6 +2326,11 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /**
+         * Period
+         * @enum {string}
+         */
+        Period: "run" | "day" | "week" | "month";
         /**
          * Permission
          * @enum {string}
@@ -2467,6 +2578,11 @@ export interface components {
              */
             week: string[];
         };
+        /**
+         * Scope
+         * @enum {string}
+         */
+        Scope: "all" | "bot" | "project" | "account";
         /** SecretValue */
         SecretValue: {
             /** Value */
@@ -2494,6 +2610,20 @@ export interface components {
             name?: string | null;
             /** Password */
             password?: string | null;
+        };
+        /** StandingOut */
+        StandingOut: {
+            /** Ends At */
+            ends_at: string | null;
+            /** Spent Usd */
+            spent_usd: string;
+            /**
+             * State
+             * @description within, warned or spent
+             */
+            state: string;
+            /** Target */
+            target: string;
         };
         /**
          * StartWish
@@ -3597,6 +3727,126 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Page_VersionOut_"];
                 };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_budgets_api_budgets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_BudgetOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    put_api_budgets__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    remove_api_budgets__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Client Error */
             "4XX": {

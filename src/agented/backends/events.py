@@ -55,6 +55,21 @@ class TokensUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensSeen:
+    """What one answer of a model takes, told while the CLI works; `TokensUsed` counts it again, for good, at the end.
+
+    key: names the answer; a later one of the same key replaces it.
+    """
+
+    key: str
+    model: str | None = None
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSeen:
     """A reading of one of the provider's windows, in passing."""
 
@@ -118,6 +133,7 @@ Event = (
     | ToolCalled
     | ToolReturned
     | TokensUsed
+    | TokensSeen
     | LimitSeen
     | LimitReached
     | NeedsInput
@@ -133,6 +149,7 @@ _NAMES: dict[type, str] = {
     ToolCalled: "tool_called",
     ToolReturned: "tool_returned",
     TokensUsed: "tokens_used",
+    TokensSeen: "tokens_seen",
     LimitSeen: "limit_seen",
     LimitReached: "limit_reached",
     NeedsInput: "needs_input",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from agented.backends.contract import Permission
@@ -12,7 +13,7 @@ from agented.bots import reading
 from agented.bots.declared import OnFailure, Result, read_on_failure, read_results
 from agented.bots.prompts import check_template
 from agented.bots.triggers import AfterTrigger, GitHubTrigger, ScheduleTrigger, Trigger, WebhookTrigger, read_triggers
-from agented.executions.model import Step
+from agented.executions.model import OnLimit, Step
 from agented.kit.errors import Invalid
 
 _LONGEST_PROMPT = 200_000
@@ -29,6 +30,7 @@ FIELDS = frozenset(
         "ref",
         "priority",
         "limits",
+        "on_limit",
         "concurrency",
         "snippets",
         "triggers",
@@ -44,6 +46,7 @@ class Spec:
     """Everything of a bot that a person decides; one version of it never changes.
 
     projects: empty means the repository of the event. most, most_per_subject: how many run at once; 0 is no limit.
+    cost_usd: what a run may spend at most.
     """
 
     prompt: str
@@ -54,6 +57,8 @@ class Spec:
     priority: int = 5
     wall_s: float | None = None
     silence_s: float | None = None
+    cost_usd: Decimal | None = None
+    on_limit: OnLimit = OnLimit.WAIT
     most: int = 0
     most_per_subject: int = 0
     snippets: Mapping[str, str] = field(default_factory=dict)
@@ -119,7 +124,7 @@ def read_spec(source: Mapping[str, Any], new_key: Mapping[str, str]) -> Spec:
         if "{{" in text:
             raise Invalid("A snippet is plain text.", field=f"snippets.{name}", hint="Name it in the prompt.")
     limits = reading.mapping_of(source.get("limits") or {}, "limits")
-    reading.only(limits, {"wall_s", "silence_s"}, "limits")
+    reading.only(limits, {"wall_s", "silence_s", "cost_usd"}, "limits")
     triggers = read_triggers(source, new_key)
     most, most_per_subject = _concurrency(source, triggers)
     return Spec(
@@ -131,6 +136,8 @@ def read_spec(source: Mapping[str, Any], new_key: Mapping[str, str]) -> Spec:
         priority=reading.whole(source.get("priority", 5), "priority", 0, 9),
         wall_s=reading.seconds(limits, "wall_s", "limits"),
         silence_s=reading.seconds(limits, "silence_s", "limits"),
+        cost_usd=reading.dollars(limits, "cost_usd", "limits"),
+        on_limit=reading.one_of(source.get("on_limit", OnLimit.WAIT), OnLimit, "on_limit"),
         most=most,
         most_per_subject=most_per_subject,
         snippets=snippets,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -94,6 +95,21 @@ def seconds(given: Mapping[str, Any], key: str, place: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 7 * 86_400:
         raise Invalid("Seconds, at most a week.", field=at(place, key))
     return float(value)
+
+
+def dollars(given: Mapping[str, Any], key: str, place: str) -> Decimal | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Invalid("Dollars, such as 2.50.", field=at(place, key))
+    try:
+        usd = Decimal(str(value))
+    except InvalidOperation:
+        raise Invalid("Dollars, such as 2.50.", field=at(place, key)) from None
+    if not usd.is_finite() or not 0 < usd <= 100_000:
+        raise Invalid("Dollars, more than 0 and at most 100,000.", field=at(place, key))
+    return usd
 
 
 def trigger_name(given: Mapping[str, Any], place: str, default: str) -> str:

@@ -10,6 +10,7 @@ from agented.bots.declared import Kind
 from agented.bots.matching import OPERATORS
 from agented.bots.signatures import Style
 from agented.bots.triggers import CatchUp, Running
+from agented.executions.model import OnLimit
 from agented.projects.events import KINDS
 
 _NAME = {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,79}$"}
@@ -152,8 +153,13 @@ SCHEMA: Mapping[str, Any] = {
                 {
                     "wall_s": {"type": "number", "exclusiveMinimum": 0},
                     "silence_s": {"type": "number", "exclusiveMinimum": 0},
+                    "cost_usd": {"type": ["number", "string"], "description": "What a run may spend at most."},
                 }
             ),
+            "on_limit": {
+                "enum": list(OnLimit),
+                "description": "At an account's limit: wait and go on by itself, or fail.",
+            },
             "concurrency": _object(
                 {"bot": {"type": "integer", "minimum": 0}, "object": {"type": "integer", "minimum": 0}},
                 description="How many run at once: of the bot, and of the bot on one pull request. 0 is no limit.",

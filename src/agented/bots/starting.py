@@ -117,6 +117,8 @@ class Starting:
             priority=spec.priority,
             wall_s=spec.wall_s,
             silence_s=spec.silence_s,
+            max_cost_usd=spec.cost_usd,
+            on_limit=spec.on_limit,
             most=spec.most,
             most_per_subject=cause.most_per_subject or spec.most_per_subject,
             **_terms(cause, spec.ref),

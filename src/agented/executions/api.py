@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,7 @@ class NewExecution(BaseModel):
     priority: int = Field(default=5, ge=0, le=9)
     wall_s: float | None = Field(default=None, gt=0, le=7 * 86400)
     silence_s: float | None = Field(default=None, gt=0, le=7 * 86400)
+    max_cost_usd: Decimal | None = Field(default=None, gt=0, le=100_000, description="What it may spend at most.")
 
 
 class CancelWish(BaseModel):
@@ -223,6 +225,7 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
                 priority=wish.priority,
                 wall_s=wish.wall_s,
                 silence_s=wish.silence_s,
+                max_cost_usd=wish.max_cost_usd,
             )
         )
         return row(execution)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from agented.backends.events import (
     LimitSeen,
     SessionStarted,
     Stuck,
+    TokensSeen,
     TokensUsed,
     Unparsed,
     to_dict,
@@ -47,6 +49,9 @@ _ANSWERS: Mapping[Outcome, AttemptVerdict] = {
 _STOPS: Mapping[str, tuple[AttemptVerdict, str]] = {
     "cancelled": (AttemptVerdict.CANCELLED, "Stopped on request."),
     "superseded": (AttemptVerdict.CANCELLED, "Something newer took its place."),
+    "run_budget": (AttemptVerdict.FAILED, "The run's budget is spent."),
+    "over_budget": (AttemptVerdict.FAILED, "A budget is spent."),
+    "budget_ask": (AttemptVerdict.FAILED, "A budget is spent; a person decides."),
     "wall_time": (AttemptVerdict.TIMED_OUT, "It ran longer than allowed."),
     "silence": (AttemptVerdict.TIMED_OUT, "It printed nothing for too long."),
     "output_limit": (AttemptVerdict.FAILED, "It printed more than allowed."),
@@ -77,6 +82,10 @@ class Progress:
     tokens: TokensUsed = field(default_factory=TokensUsed)
     session_id: str | None = None
     last_output_us: int | None = None
+    model: str | None = None
+    spent_usd: Decimal | None = None
+    seen: dict[str, TokensSeen] = field(default_factory=dict)
+    """What answers took that `tokens` does not count yet."""
     limits: dict[str, LimitSeen] = field(default_factory=dict)
     """What was said of the account's windows, the last word of each."""
 
@@ -186,6 +195,7 @@ class Follower:
             self._skip = max(0, written - self._attempt.first_event)
             offset = self._attempt.log_offset
             reported_at = checked_at = self._clock.monotonic()
+            reported = offset
             quiet_s = _QUIET_S[0]
             while True:
                 report = keeping.read_exit(self._folder)
@@ -193,11 +203,12 @@ class Follower:
                 before = offset
                 offset = self._take(kept, journal, offset, until)
                 now = self._clock.monotonic()
+                # What came in one burst is told, too, when nothing follows it.
+                if offset > reported and now - reported_at >= _REPORT_S:
+                    self._note(kept, offset)
+                    reported_at, reported = now, offset
                 if offset > before:
                     quiet_s = _QUIET_S[0]
-                    if now - reported_at >= _REPORT_S:
-                        self._note(kept, offset)
-                        reported_at = now
                     continue
                 if report is not None:
                     self._take_rest(journal)
@@ -261,13 +272,19 @@ class Follower:
             if isinstance(event, Unparsed):
                 continue
             self._heed(event)
+            if isinstance(event, TokensSeen):
+                continue
             entries.append({"attempt": self._attempt.number, "at": from_micros(micros).isoformat(), **to_dict(event)})
 
     def _heed(self, event: Event) -> None:
         if isinstance(event, TokensUsed):
             self.progress.tokens = add_tokens(self.progress.tokens, event)
+            self.progress.seen.clear()
+        elif isinstance(event, TokensSeen):
+            self.progress.seen[event.key] = event
         elif isinstance(event, SessionStarted):
             self.progress.session_id = event.session_id
+            self.progress.model = event.model or self.progress.model
         elif isinstance(event, LimitSeen):
             self.progress.limits[event.window] = event
         elif isinstance(event, LimitReached):
@@ -317,7 +334,8 @@ class Follower:
         stop = report.stop or ""
         if stop in _STOPS:
             verdict, said = _STOPS[stop]
-            return End(verdict, stop, said, report.code, report.signal)
+            reason = str(Reason.BUDGET_EXHAUSTED) if stop == "run_budget" else stop
+            return End(verdict, reason, said, report.code, report.signal)
         judged = self._output.verdict(Exit(report.code, report.signal))
         detail = judged.detail or self._stuck or ""
         why = None if judged.reason is None else str(judged.reason)

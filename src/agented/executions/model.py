@@ -160,6 +160,9 @@ REASONS: Mapping[str, ReasonRule] = {
     "reserved": ReasonRule("What is left of the limit is kept for people", "It goes on by itself", Fix.WAIT),
     "backing_off": ReasonRule("It waits before it tries again", "It goes on by itself", Fix.WAIT),
     "signed_out": ReasonRule("The account is not signed in", "Sign in; it goes on by itself", Fix.SIGN_IN),
+    "budget": ReasonRule("A budget is spent", "It goes on when the budget's period is over", Fix.WAIT),
+    "over_budget": ReasonRule("A budget was spent while it worked", "Raise the budget and retry", Fix.RETRY),
+    "budget_ask": ReasonRule("A budget is spent; a person decides", "Let it go on, or stop it", Fix.WAIT, Retry.OTHER),
     "coalescing": ReasonRule("It waits for what else happens in the repository", "It starts by itself", Fix.NONE),
     "superseded": ReasonRule("Something newer took its place", "Nothing is to be done", Fix.NONE),
     "no_result": ReasonRule("It ended without the result it was asked for", "Read what it said", Fix.READ),
@@ -172,7 +175,7 @@ MAX_ATTEMPTS = 2
 MOST_RESETS = 24
 """So many limits one execution meets before it has failed."""
 
-HELD = ("limited", "reserved", "backing_off", "signed_out")
+HELD = ("limited", "reserved", "backing_off", "signed_out", "budget")
 """Reasons to wait for a time that a change of the accounts may bring nearer."""
 
 
@@ -192,7 +195,8 @@ class Request:
     chain: what is tried one after the other; empty means the one step that backend, account and model say. fetch: a ref
     of the remote to bring before, such as refs/pull/7/head. config_from: the commit from which the CLIs' own
     configuration is taken. subject: what it works on, such as one pull request. most: how many of its origin, and
-    most_per_subject: how many of its origin and subject, run at once; 0 is no limit.
+    most_per_subject: how many of its origin and subject, run at once; 0 is no limit. max_cost_usd: what it may
+    spend, in all its attempts.
     """
 
     origin: str
@@ -215,6 +219,7 @@ class Request:
     most: int = 0
     most_per_subject: int = 0
     on_limit: OnLimit = OnLimit.WAIT
+    max_cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +247,8 @@ class Execution:
     """Why it runs on that account."""
     asked: bool = False
     """A person asked that it goes on at once."""
+    may_overspend: bool = False
+    """A person let it go on although a budget is spent."""
     session_id: str | None = None
     exit_code: int | None = None
     tokens: TokensUsed = field(default_factory=TokensUsed)

@@ -145,6 +145,7 @@ class Requests:
     def cancel(self, execution_id: str, reason: str | None = None) -> Execution:
         """Ends an execution; returns when its process tree is gone. Idempotent: a finished one stays as it is."""
         detail = reason or "Stopped on request."
+        self._engine.await_ready()
         with self._db.write() as conn:
             before = store.find(conn, execution_id)
             if before is None:
@@ -160,13 +161,16 @@ class Requests:
 
     def resume(self, execution_id: str) -> Execution:
         """What waits for a time goes on at once, whatever it waits for. Raises Conflict for what does not."""
+        self._engine.await_ready()
         with self._db.write() as conn:
             execution = store.find(conn, execution_id)
             if execution is None:
                 raise NotFound(f"There is no execution {execution_id}.")
             moved = None
-            if execution.resume_at is not None:
+            if execution.resume_at is not None or execution.reason == "budget_ask":
                 told: dict[str, Any] = {"reason": None, "detail": None, "resume_at": None, "asked": True}
+                if execution.reason in ("budget", "budget_ask"):
+                    told["may_overspend"] = True
                 turn = execution.turn + 1
                 moved = store.move(conn, execution_id, State.QUEUED, only_from={State.WAITING}, turn=turn, **told)
             if moved is None:

@@ -11,8 +11,9 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +43,7 @@ from agented.executions.model import (
     AttemptState,
     AttemptVerdict,
     Execution,
+    OnLimit,
     Request,
     Retry,
     State,
@@ -124,6 +126,31 @@ class AccountPort(Protocol):
     def note_limits(self, account_key: str, seen: Sequence[LimitSeen]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Overspent:
+    """A budget that is spent. until: when its period is over. asks: a person decides."""
+
+    detail: str
+    until: datetime | None
+    asks: bool
+
+
+class BudgetPort(Protocol):
+    """What the worker needs of the budgets room."""
+
+    def check(self, conn: sa.Connection, execution: Execution) -> Overspent | None:
+        """The budget that lets it not start now."""
+        ...
+
+    def spend(self, conn: sa.Connection, execution: Execution, attempt: Attempt, usd: Decimal) -> Overspent | None:
+        """Notes what an attempt has spent so far; the budget that this has used up."""
+        ...
+
+    def price(self, model: str | None, tokens: TokensUsed) -> Decimal | None:
+        """What tokens cost by the table of prices; None when the model is not in it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPorts:
     """base_env: what every CLI's environment starts from. versions: the CLI's version as last detected."""
@@ -144,6 +171,7 @@ class WorkerPorts:
     host_limit: Callable[[], int]
     account_limit: Callable[[], int]
     results: ResultPort
+    budgets: BudgetPort
     outsider_env: Mapping[str, str | None]
     """What the environment has instead when outsiders' work is looked at; None takes a variable away."""
 
@@ -154,6 +182,7 @@ class Worker:
         self._leaving = threading.Event()
         self._children: dict[str, keeping.Child] = {}
         self._slot_lock = threading.Lock()
+        self._over: dict[str, str] = {}
 
     def leave(self) -> None:
         """The server goes: runs go on under their keepers, drives are broken off."""
@@ -170,6 +199,9 @@ class Worker:
                 # The database closes while threads still look; what they meant to do is taken up by the next start.
                 raise Detached from error
             log.exception("driving %s failed", execution_id)
+            for attempt in self._attempts(execution_id)[-1:]:
+                # Nobody follows it any more.
+                keeping.ask_to_stop(self.attempt_folder(attempt), "cancelled", self._ports.limits.grace_s)
             self._fail(execution_id, "broken", f"{type(error).__name__}: {error}")
 
     def folder(self, execution_id: str) -> Path:
@@ -216,6 +248,8 @@ class Worker:
             return
         if self._wait_for_turn(execution):
             return
+        if self._wait_for_budget(execution, before):
+            return
         choice = self._ports.choosing.choose(execution, before)
         if isinstance(choice, NoneFree):
             self._hold(execution, choice, before)
@@ -261,6 +295,32 @@ class Worker:
         self._ports.bus.ring(TIMERS)
         self.wake_waiting()
 
+    def _wait_for_budget(self, execution: Execution, before: list[Attempt]) -> bool:
+        if execution.may_overspend:
+            return False
+        with self._ports.db.read() as conn:
+            over = self._ports.budgets.check(conn, execution)
+        if over is None and before and before[-1].reason == "budget_ask":
+            over = Overspent(before[-1].detail or "", None, asks=True)
+        if over is None:
+            return False
+        if execution.request.on_limit is OnLimit.FAIL:
+            self._hold(execution, NoneFree(None, "over_budget", over.detail), before)
+        elif over.asks or over.until is None:
+            self._await_person(execution, over.detail)
+        else:
+            self._hold(execution, NoneFree(over.until, "budget", over.detail), before)
+        return True
+
+    def _await_person(self, execution: Execution, detail: str) -> None:
+        with self._ports.db.write() as conn:
+            store.move(
+                conn, execution.id, State.WAITING, reason="budget_ask", detail=detail, resume_at=None, admitted=False
+            )
+        self._ports.workspaces.rest(execution.id)
+        self._ring(execution.id)
+        self.wake_waiting()
+
     def _start(self, execution: Execution, choice: Choice, workspace: Workspace, before: list[Attempt]) -> None:
         ports = self._ports
         request = execution.request
@@ -289,6 +349,7 @@ class Worker:
                 model=model,
                 permission=permission,
                 resume=resume,
+                max_cost_usd=request.max_cost_usd,
                 as_root=os.geteuid() == 0,
             )
         )
@@ -462,11 +523,53 @@ class Worker:
                 **session,
                 **store.token_changes(tokens),
             )
+            self._spend(conn, execution_id, attempt, progress, total)
         self._ring(execution_id)
+
+    def _spend(
+        self, conn: sa.Connection, execution_id: str, attempt: Attempt, progress: Progress, earlier: TokensUsed
+    ) -> None:
+        """Compares what was spent so far with budgets; an attempt that is over one is asked to stop."""
+        usd = self._cost_of(progress)
+        if usd is None or usd == progress.spent_usd:
+            return
+        progress.spent_usd = usd
+        execution = store.get(conn, execution_id)
+        over = self._ports.budgets.spend(conn, execution, attempt, usd)
+        if execution.state is not State.RUNNING or execution.may_overspend:
+            return
+        most = execution.request.max_cost_usd
+        whole = usd + (earlier.cost_usd or 0)
+        stop = None
+        if most is not None and whole >= most:
+            stop = "run_budget"
+            self._over[attempt.id] = f"It was to spend at most ${most:f}, and has spent ${whole:.4f}."
+        elif over is not None:
+            stop = "budget_ask" if over.asks else "over_budget"
+            self._over[attempt.id] = over.detail
+        if stop is not None:
+            keeping.ask_to_stop(self.attempt_folder(attempt), stop, self._ports.limits.grace_s)
+
+    def _cost_of(self, progress: Progress) -> Decimal | None:
+        """What the CLI says that it cost, else what its tokens cost; and those of answers that are not counted yet."""
+        price = self._ports.budgets.price
+        tokens = progress.tokens
+        usd = tokens.cost_usd
+        if usd is None and tokens != TokensUsed():
+            usd = price(progress.model, tokens)
+        for seen in progress.seen.values():
+            used = TokensUsed(seen.input, seen.output, seen.cache_read, seen.cache_write)
+            cost = price(seen.model or progress.model, used)
+            if cost is not None:
+                usd = cost + (usd or 0)
+        return usd
 
     def _end(self, execution_id: str, attempt: Attempt, end: End) -> None:
         """Writes an attempt's end, once, then draws the conclusion."""
         lost = end.verdict is AttemptVerdict.LOST
+        over = self._over.pop(attempt.id, None)
+        if over is not None and end.reason in ("over_budget", "budget_ask", Reason.BUDGET_EXHAUSTED):
+            end = replace(end, detail=over)
         with self._ports.db.write() as conn:
             model = store.get(conn, execution_id).request.model
             freed = self._ports.accounts.note_end(conn, attempt, model, end)

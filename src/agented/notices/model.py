@@ -13,6 +13,7 @@ class Topic(StrEnum):
     RUN_ENDED = "run.ended"
     BOT_PAUSED = "bot.paused"
     SYNC_FAILED = "project.sync_failed"
+    BUDGET_CROSSED = "budget.crossed"
     TEST = "test"
 
 

@@ -15,6 +15,8 @@ from agented.backends import api as backends_api
 from agented.backends.api import BackendsApi
 from agented.bots import api as bots_api
 from agented.bots.api import BotsApi
+from agented.budgets import api as budgets_api
+from agented.budgets.api import BudgetsApi
 from agented.executions import api as executions_api
 from agented.executions.api import ExecutionsApi
 from agented.kit.web import role, still_allowed
@@ -31,6 +33,7 @@ __all__ = [
     "AccountsApi",
     "BackendsApi",
     "BotsApi",
+    "BudgetsApi",
     "ExecutionsApi",
     "HomeApi",
     "Live",
@@ -54,6 +57,7 @@ class Rooms:
     live: Live
     bots: BotsApi
     notices: NoticesApi
+    budgets: BudgetsApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -65,6 +69,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         accounts_api.build_router(rooms.accounts),
         *bots_api.build_routers(rooms.bots),
         *notices_api.build_routers(rooms.notices),
+        budgets_api.build_router(rooms.budgets),
         _live_router(rooms.live),
     ]
 

@@ -5,6 +5,7 @@ export const TOPICS: Record<string, string> = {
   "run.ended": "A run ended",
   "bot.paused": "A bot was paused",
   "project.sync_failed": "A project could not be synced",
+  "budget.crossed": "A budget was crossed",
 };
 
 export const ENDS: Record<string, string> = {

@@ -17,6 +17,7 @@ from agented.backends.events import (
     Notice,
     Said,
     SessionStarted,
+    TokensSeen,
     TokensUsed,
     ToolCalled,
     ToolReturned,
@@ -50,6 +51,7 @@ _KINDS = {
     "TodoWrite": "task",
 }
 _USAGE_LIMIT = "usage_limit_reached"
+_CHARACTERS_OF_A_TOKEN = 4
 # The CLI's own words for what went wrong, in `error` and `api_error`.
 _REASONS = {
     _USAGE_LIMIT: Reason.USAGE_LIMIT,
@@ -132,7 +134,10 @@ class ClaudeOutput:
         if message.get("is_api_error_message") is True or loose.string(message.get("error")):
             yield from self._read_api_error(message, inner)
             return
-        streamed = loose.string(inner.get("id")) in self._streamed
+        answer = loose.string(inner.get("id"))
+        streamed = answer in self._streamed
+        if answer:
+            yield _seen(answer, inner)
         self._block_open = False
         for block in map(loose.mapping, loose.items(inner.get("content"))):
             yield from self._read_block(block, streamed)
@@ -284,6 +289,20 @@ def _add(usage: Object) -> TokensUsed:
         output=loose.count(usage.get("output_tokens")),
         cache_read=loose.count(usage.get("cache_read_input_tokens")),
         cache_write=loose.count(usage.get("cache_creation_input_tokens")),
+    )
+
+
+def _seen(answer: str, message: Object) -> TokensSeen:
+    """The stream tells one token of each answer's output; until the end what was said is counted by its length."""
+    used = _add(loose.mapping(message.get("usage")))
+    said = sum(len(str(block)) for block in loose.items(message.get("content")))
+    return TokensSeen(
+        answer,
+        loose.string(message.get("model")) or None,
+        used.input,
+        max(used.output, said // _CHARACTERS_OF_A_TOKEN),
+        used.cache_read,
+        used.cache_write,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from agented.backends.contract import Exit, Line, Outcome, Output, Reason, Verdict
@@ -106,6 +107,10 @@ def _count(value: Any) -> int:
     return value
 
 
+def _money(value: Any) -> Decimal | None:
+    return None if value is None else Decimal(_string(value))
+
+
 def _limit(values: Mapping[str, Any]) -> Event:
     resets_at = datetime.fromisoformat(_string(values["resets_at"])).astimezone(UTC)
     return LimitReached(WINDOW, resets_at, f"usage limit reached, resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC")
@@ -122,7 +127,9 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = {
     "tool_returned": lambda values: ToolReturned(
         _string(values["id"]), values["ok"] is True, _string(values["output"])
     ),
-    "tokens": lambda values: TokensUsed(input=_count(values["input"]), output=_count(values["output"])),
+    "tokens": lambda values: TokensUsed(
+        input=_count(values["input"]), output=_count(values["output"]), cost_usd=_money(values.get("cost_usd"))
+    ),
     "limit": _limit,
     "logged_out": lambda _: Notice("The account must sign in again.", "error"),
     "needs_input": lambda values: NeedsInput(_string(values["question"])),

@@ -195,9 +195,10 @@ class Rehearsal:
         write_all(1, b"".join(b"%s=%s\n" % pair for pair in sorted(os.environb.items())))
 
     def tokens(self, rest: str) -> None:
-        """tokens IN OUT: tokens used."""
-        words = split(rest, 2, 2)
-        print_event("tokens", input=whole(words[0]), output=whole(words[1]))
+        """tokens IN OUT [USD]: tokens used, and what they cost."""
+        words = split(rest, 2, 3)
+        cost = {"cost_usd": words[2]} if len(words) == 3 and seconds(words[2]) >= 0 else {}
+        print_event("tokens", input=whole(words[0]), output=whole(words[1]), **cost)
 
     def exit(self, rest: str) -> None:
         """exit N: ends at once with code N; the final event is printed for 0 only."""

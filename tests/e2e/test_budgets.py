@@ -1,0 +1,51 @@
+"""Budgets act while a run works: it is stopped, or held until a person lets it go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.served import Served, wait_for
+
+
+def put(served: Served, name: str, **more: str) -> None:
+    with served.client() as client:
+        client.put(f"/api/budgets/{name}", {"scope": "all", "period": "day", **more})
+
+
+def test_a_run_that_spends_more_than_it_may_is_stopped(served: Served, repository: Path) -> None:
+    run = served.submit(repository, "tokens 1000 50 0.40\nsleep 1.5\ntokens 1000 50 0.70\nhang", max_cost_usd=1)
+    ended = served.ended(run)
+    assert (ended["state"], ended["reason"]) == ("failed", "budget_exhausted"), ended["detail"]
+    assert "$1.1" in ended["detail"] and served.processes() == []
+
+
+def test_a_spent_budget_stops_who_runs_and_holds_who_comes(served: Served, repository: Path) -> None:
+    put(served, "day", hard_usd="1.00")
+    run = served.submit(repository, "write kept.txt x\ntokens 1000 50 1.25\nhang")
+    ended = served.ended(run)
+    assert (ended["state"], ended["reason"]) == ("failed", "over_budget"), ended["detail"]
+    assert "day" in ended["detail"] and served.processes() == []
+    assert [file["path"] for file in served.get(f"/api/executions/{run}/changes")["files"]] == ["kept.txt"]
+    held = served.submit(repository, "say hello")
+    waiting = wait_for(lambda: (now := served.execution(held))["state"] == "waiting" and now, 20, "the waiting")
+    assert (waiting["reason"], waiting["attempt_count"]) == ("budget", 0)
+    assert waiting["resume_at"] is not None
+    standing = served.get("/api/budgets")["items"][0]["standing"][0]
+    assert (standing["spent_usd"], standing["state"]) == ("1.25", "spent")
+    served.post(f"/api/executions/{held}/resume")
+    assert served.ended(held)["state"] == "succeeded", "a person may let it go on"
+
+
+def test_a_budget_may_ask_a_person(served: Served, repository: Path) -> None:
+    put(served, "ask", hard_usd="1.00", period="run", on_hard="ask")
+    run = served.submit(repository, "fresh tokens 1000 50 1.25\nfresh hang\nresumed say done")
+    waiting = wait_for(lambda: (now := served.execution(run))["state"] == "waiting" and now, 20, "the waiting")
+    assert (waiting["reason"], waiting["resume_at"]) == ("budget_ask", None)
+    assert served.processes() == []
+    served.kill()
+    served.start()
+    assert served.execution(run)["state"] == "waiting"
+    served.post(f"/api/executions/{run}/resume")
+    ended = served.ended(run)
+    assert ended["state"] == "succeeded", ended["detail"]
+    assert [one["resumed"] for one in ended["attempts"]] == [False, True]
