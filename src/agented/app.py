@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from agented.accounts import choice, login, register
 from agented.accounts import store as account_store
+from agented.accounts.limits import SeenWindow
 from agented.accounts.lookout import Lookout
-from agented.accounts.model import Account, Wall, WallKind
+from agented.accounts.model import Account, Wall, WallKind, default_account
+from agented.accounts.monitor import Crossed, Monitor, Watched, room_of
+from agented.accounts.overview import Overview
 from agented.accounts.walls import Walls
 from agented.backends.contract import Backend, Login, Reason
 from agented.backends.events import LimitSeen, TokensUsed
@@ -40,7 +43,7 @@ from agented.bots.watching import MissedDeliveries
 from agented.budgets.model import OnHard, Spender, Standing
 from agented.budgets.watching import Budgets
 from agented.executions import store as execution_store
-from agented.executions.attempt import End, Limits
+from agented.executions.attempt import End, Limits, find_program
 from agented.executions.choosing import Choosing, Room
 from agented.executions.engine import Engine
 from agented.executions.model import TERMINAL, Attempt, AttemptVerdict, Execution
@@ -202,6 +205,7 @@ class _Accounts:
         self._home = home
         self._secrets = secrets
         settings = shelf.settings
+        self.monitor: Monitor | None = None
         self.standing = Walls(clock=shelf.clock, margin_s=settings.limit_margin_s, unknown_s=settings.limit_unknown_s)
 
     def candidates(self, backend: str, account: str | None) -> list[Account]:
@@ -213,7 +217,9 @@ class _Accounts:
             return self.standing.standing(conn)
 
     def room(self, account_key: str, model: str | None) -> Room:
-        return Room()
+        with self._shelf.db.read() as conn:
+            standing = account_store.find_standing(conn, account_key)
+        return Room(*room_of(standing, model, self._shelf.clock.now()))
 
     def note_end(self, conn: sa.Connection, attempt: Attempt, model: str | None, end: End) -> bool:
         key = attempt.account_key
@@ -231,7 +237,43 @@ class _Accounts:
         return False
 
     def note_limits(self, account_key: str, seen: Sequence[LimitSeen]) -> None:
-        pass
+        if self.monitor is not None:
+            self.monitor.note_seen(account_key, seen)
+
+    def watched(self, base: Mapping[str, str]) -> list[Watched]:
+        """Every account whose limits can be learned: not switched off, signed in, and of a backend that tells them."""
+        shelf = self._shelf
+        with shelf.db.read() as conn:
+            added = [account_store.open_one(conn, shelf.vault, one.id) for one in account_store.every(conn)]
+        accounts = [one for one in added if one is not None and not one.disabled]
+        found = []
+        for backend in shelf.registry.all():
+            if backend.limits is None:
+                continue
+            own = default_account(backend.name, shelf.clock.now())
+            for account in [own, *(one for one in accounts if one.backend == backend.name)]:
+                signed_in = self.read_login(backend, account)
+                if signed_in is None:
+                    continue
+                env = {**base, **self.env_of(backend, account)}
+                home = account.home or backend.default_home(Path(env.get("HOME") or self._home))
+                found.append(
+                    Watched(
+                        account=account,
+                        backend=backend,
+                        limits=backend.limits,
+                        login=signed_in,
+                        home=home,
+                        program=find_program(backend, env.get("PATH", ""), account.program),
+                        env=env,
+                    )
+                )
+        return found
+
+    def name_of(self, conn: sa.Connection, account_key: str) -> str:
+        backend, _, account_id = account_key.partition(":")
+        known = account_store.find(conn, account_id)
+        return known.name if known is not None else f"{self._shelf.registry.get(backend).title}, own login"
 
     def forget_old(self) -> None:
         with self._shelf.db.write() as conn:
@@ -402,6 +444,32 @@ class App:
             deliveries=self.deliveries,
             remotes=self.repositories.remotes,
         )
+        self.monitor = self.accounts.monitor = Monitor(
+            db=self.db,
+            bus=self.bus,
+            clock=self.clock,
+            watched=lambda: self.accounts.watched(self.env),
+            busy=lambda key: self.busy_on(key) > 0,
+            addresses=settings.endpoints,
+            options={
+                "google_client_id": settings.google_client_id or "",
+                "google_client_secret": settings.google_client_secret or "",
+            },
+            agent=f"agented/{VERSION}",
+            interval_s=settings.limits_interval_s,
+            idle_interval_s=settings.limits_idle_interval_s,
+            levels=settings.levels,
+            told=self._follow_limits,
+            crossed=self._tell_of_limit,
+        )
+        self.overview = Overview(
+            db=self.db,
+            vault=shelf.vault,
+            clock=self.clock,
+            backends=shelf.registry.all,
+            read_login=self.accounts.read_login,
+            walls=self.accounts.standing,
+        )
         self._stopping = threading.Event()
         self._opener: threading.Thread | None = None
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
@@ -414,6 +482,7 @@ class App:
                 ("teller", self.sender.run),
                 ("timers", self._keep_time),
                 ("sweeper", self._fetch_missed),
+                ("limits", self.monitor.run),
             )
         ]
 
@@ -433,7 +502,7 @@ class App:
                 path=self.env["PATH"],
                 pauses_s=settings.pauses_s,
                 reserve_percent=settings.reserve_percent,
-                busy=self._busy_on,
+                busy=self.busy_on,
                 most=lambda: settings.account_limit,
             ),
             backend=self.shelf.registry.get,
@@ -461,7 +530,7 @@ class App:
             },
         )
 
-    def _busy_on(self, account_key: str) -> int:
+    def busy_on(self, account_key: str) -> int:
         with self.db.read() as conn:
             return execution_store.count_on_account(conn, account_key)
 
@@ -491,6 +560,43 @@ class App:
             key=new_id("ntc"),
         )
         self.notices.publish(conn, notice)
+
+    def _follow_limits(self, conn: sa.Connection, account_key: str, windows: Sequence[SeenWindow]) -> None:
+        if self.accounts.standing.seen(conn, account_key, windows):
+            self.requests.look_again(conn)
+
+    def _tell_of_limit(self, conn: sa.Connection, crossed: Crossed) -> None:
+        account_key, window, level = crossed
+        reset = "" if window.resets_at is None else f", renewed at {window.resets_at:%Y-%m-%d %H:%M} UTC"
+        name = self.accounts.name_of(conn, account_key)
+        facts = {
+            "account": name,
+            "key": account_key,
+            "window": window.name,
+            "level": level,
+            "used_percent": window.used_percent,
+            "address": self._public("/accounts"),
+        }
+        notice = Notice(
+            topic=Topic.LIMIT_CROSSED,
+            title=f"{name} has used {level:g} % of its limit ({window.title})",
+            body=f"{window.used_percent:g} %{reset}",
+            link="/accounts",
+            facts=facts,
+            key=new_id("ntc"),
+        )
+        self.notices.publish(conn, notice)
+
+    def accounts_changed(self) -> None:
+        """Who waits for an account looks again; new ones are asked for their limits."""
+        with self.db.write() as conn:
+            self.requests.look_again(conn)
+        self.bus.ring("limits")
+
+    def lift_walls(self, account_key: str) -> None:
+        with self.db.write() as conn:
+            if self.accounts.standing.lift(conn, account_key):
+                self.requests.look_again(conn)
 
     def _tell_of_budget(self, conn: sa.Connection, standing: Standing, level: str) -> None:
         budget = standing.budget
@@ -645,7 +751,7 @@ class App:
             self._opener.join()
         self._stopping.set()
         self.syncing.stop()
-        for part in (self.dispatch, self.schedules, self.endings, self.sender):
+        for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor):
             part.stop()
         self.bus.ring(TIMERS)
         self.worker.leave()
@@ -702,6 +808,7 @@ class App:
                     self.notices.forget_old()
                     self.budgets.forget_old()
                     self.accounts.forget_old()
+                    self.monitor.forget_old()
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
                 if not self._stopping.is_set():
@@ -818,7 +925,17 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
     settings, shelf = app.settings, app.shelf
     live = Live(app.db, app.bus, app.runs, app.project_names)
     rooms = Rooms(
-        accounts=AccountsApi(db=app.db, vault=shelf.vault, clock=app.clock, backend=shelf.registry.get),
+        accounts=AccountsApi(
+            db=app.db,
+            vault=shelf.vault,
+            clock=app.clock,
+            backend=shelf.registry.get,
+            overview=app.overview,
+            running=app.busy_on,
+            changed=app.accounts_changed,
+            refresh=app.monitor.refresh,
+            lift=app.lift_walls,
+        ),
         backends=BackendsApi(
             all=shelf.registry.all,
             get=shelf.registry.get,

@@ -114,6 +114,25 @@ class Settings(BaseSettings):
         pattern=r"^\s*(\d+(\.\d+)?\s*(,\s*\d+(\.\d+)?\s*)*)?$",
         description="Seconds before each further attempt when a provider is overloaded or cannot be reached.",
     )
+    limits_interval_s: float = Field(
+        default=300, ge=60, le=86400, description="Seconds between two questions for the limits of an account in use."
+    )
+    limits_idle_interval_s: float = Field(
+        default=600, ge=60, le=86400, description="The same for an account that nothing ran on in the last hour."
+    )
+    limit_levels: str = Field(
+        default="50,75,90",
+        pattern=r"^\s*(\d+(\.\d+)?\s*(,\s*\d+(\.\d+)?\s*)*)?$",
+        description="Percents of a window at which people are told; empty for never.",
+    )
+    endpoints: dict[str, str] = Field(
+        default_factory=dict,
+        description="Other addresses of providers' limits, by name, as JSON (see docs/how-to/accounts.md).",
+    )
+    google_client_id: str | None = Field(
+        default=None, description="With the secret: lets an expired Google login be renewed to ask for its limits."
+    )
+    google_client_secret: str | None = Field(default=None, description="See google_client_id.")
     reserve_percent: float = Field(
         default=0, ge=0, le=100, description="Percent of each window of an account that bots leave for people."
     )
@@ -150,6 +169,10 @@ class Settings(BaseSettings):
         if self.database_url:
             return self.database_url
         return f"sqlite:///{(self.db_path or self.data / 'agented.db').absolute()}"
+
+    @property
+    def levels(self) -> list[float]:
+        return sorted(float(word) for word in self.limit_levels.split(",") if word.strip())
 
     @property
     def pauses_s(self) -> list[float]:

@@ -20,6 +20,7 @@ import psutil
 from agented.kit.errors import AgentedError
 from agented.kit.http import JsonClient
 
+_PROVIDERS = ("anthropic", "chatgpt", "codeassist", "google_token")
 ENDED = ("succeeded", "failed", "cancelled", "timed_out", "superseded")
 
 
@@ -47,6 +48,8 @@ class Served:
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
             "GIT_CONFIG_GLOBAL": "/dev/null",
+            # No provider is asked for limits but one that a test names.
+            "AGENTED_ENDPOINTS": json.dumps(dict.fromkeys(_PROVIDERS, "http://127.0.0.1:9")),
             **{f"AGENTED_{name.upper()}": value for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -11,7 +11,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Accounts */
+        /**
+         * List Accounts
+         * @description Those that were added, and the person's own logins (id `default`) where somebody is signed in.
+         */
         get: operations["list_accounts_api_accounts_get"];
         put?: never;
         /** Add Account */
@@ -34,6 +37,27 @@ export interface paths {
         post?: never;
         /** Remove Account */
         delete: operations["remove_account_api_accounts__account_id__delete"];
+        options?: never;
+        head?: never;
+        /** Change Account */
+        patch: operations["change_account_api_accounts__account_id__patch"];
+        trace?: never;
+    };
+    "/api/accounts/{key}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift
+         * @description A person says that an account can be used again: what waits for it goes on.
+         */
+        post: operations["lift_api_accounts__key__lift_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -646,6 +670,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Limits
+         * @description What is left of each account, as far as it is known, with its age.
+         */
+        get: operations["limits_api_limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/limits/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Refresh */
+        post: operations["refresh_api_limits_refresh_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/limits/{key}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * History
+         * @description Readings by window, oldest first; by default of a week.
+         */
+        get: operations["history_api_limits__key__history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/notices": {
         parameters: {
             query?: never;
@@ -1194,6 +1275,10 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Disabled */
+            disabled: boolean;
+            /** Email */
+            email: string | null;
             /** Env */
             env: components["schemas"]["EnvOut"][];
             /** Home */
@@ -1202,10 +1287,36 @@ export interface components {
             id: string;
             /** Is Default */
             is_default: boolean;
+            /** Key */
+            key: string;
+            /**
+             * Login
+             * @description subscription or api_key; none when nobody is signed in.
+             */
+            login: string | null;
             /** Name */
             name: string;
+            /** Plan */
+            plan: string | null;
             /** Program */
             program: string | null;
+            /** Running */
+            running: number;
+            /** Same Login As */
+            same_login_as: string[];
+            /** State */
+            state: string;
+            /** State Text */
+            state_text: string;
+            /**
+             * Until
+             * @description When its limit ends, while it is limited.
+             */
+            until: string | null;
+            /** What To Do */
+            what_to_do: string;
+            /** Windows */
+            windows: components["schemas"]["WindowOut"][];
         };
         /**
          * Action
@@ -1230,6 +1341,14 @@ export interface components {
              * @constant
              */
             status: "alive";
+        };
+        /** AskedOut */
+        AskedOut: {
+            /**
+             * Asked
+             * @description Whom it asks; others were asked a moment ago, or must not be yet.
+             */
+            asked: string[];
         };
         /** AttemptOut */
         AttemptOut: {
@@ -1452,6 +1571,13 @@ export interface components {
             deletions: number;
             /** Files */
             files: number;
+        };
+        /** ChangedAccount */
+        ChangedAccount: {
+            /** Disabled */
+            disabled?: boolean | null;
+            /** Name */
+            name?: string | null;
         };
         /** ChangedTarget */
         ChangedTarget: {
@@ -1891,6 +2017,13 @@ export interface components {
              */
             secret: string | null;
         };
+        /** HistoryOut */
+        HistoryOut: {
+            /** Windows */
+            windows: {
+                [key: string]: components["schemas"]["PointOut"][];
+            };
+        };
         /** IssuedToken */
         IssuedToken: {
             /**
@@ -1916,6 +2049,34 @@ export interface components {
              * @description Shown only now.
              */
             token: string;
+        };
+        /** LimitsOut */
+        LimitsOut: {
+            /** Account */
+            account: string;
+            /** Age S */
+            age_s: number | null;
+            /** Asked At */
+            asked_at: string | null;
+            /** Backend */
+            backend: string;
+            /** Captured At */
+            captured_at: string | null;
+            /** Detail */
+            detail: string;
+            /** Key */
+            key: string;
+            /** Next At */
+            next_at: string | null;
+            /** Plan */
+            plan: string | null;
+            /**
+             * State
+             * @description How the last attempt to learn them went.
+             */
+            state: string;
+            /** Windows */
+            windows: components["schemas"]["WindowOut"][];
         };
         /** LineOut */
         LineOut: {
@@ -2233,6 +2394,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[LimitsOut] */
+        Page_LimitsOut_: {
+            /** Items */
+            items: components["schemas"]["LimitsOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[ModelOut] */
         Page_ModelOut_: {
             /** Items */
@@ -2344,6 +2512,18 @@ export interface components {
             name: string;
             /** Parts */
             parts: string[];
+        };
+        /** PointOut */
+        PointOut: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Resets At */
+            resets_at: string | null;
+            /** Used Percent */
+            used_percent: number;
         };
         /**
          * PreviewWish
@@ -2876,6 +3056,45 @@ export interface components {
              */
             unsigned: boolean;
         };
+        /** WindowOut */
+        WindowOut: {
+            /**
+             * Captured At
+             * Format: date-time
+             */
+            captured_at: string;
+            /**
+             * Full At
+             * @description When it is used up at its present pace, if before its reset.
+             */
+            full_at: string | null;
+            /** Kind */
+            kind: string;
+            /**
+             * Name
+             * @description The provider's own name of it.
+             */
+            name: string;
+            /** Resets At */
+            resets_at: string | null;
+            /**
+             * Scope
+             * @description The kind of model that it is for; none for all.
+             */
+            scope: string | null;
+            /**
+             * Source
+             * @description run or provider
+             */
+            source: string;
+            /** Title */
+            title: string;
+            /**
+             * Used Percent
+             * @description 0 to 100; none when it is not known.
+             */
+            used_percent: number | null;
+        };
         /** WorktreeOut */
         WorktreeOut: {
             /** Base */
@@ -3021,6 +3240,88 @@ export interface operations {
             header?: never;
             path: {
                 account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    change_account_api_accounts__account_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangedAccount"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    lift_api_accounts__key__lift_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
             };
             cookie?: never;
         };
@@ -4637,6 +4938,126 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    limits_api_limits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LimitsOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    refresh_api_limits_refresh_post: {
+        parameters: {
+            query?: {
+                key?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    history_api_limits__key__history_get: {
+        parameters: {
+            query?: {
+                since?: string | null;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryOut"];
                 };
             };
             /** @description Client Error */

@@ -29,7 +29,7 @@ def candidates(conn: sa.Connection, vault: Vault, clock: Clock, backend: str, ac
     """
     if account is not None:
         return [choose(conn, vault, clock, backend, account)]
-    added = [one.id for one in store.every(conn) if one.backend == backend]
+    added = [one.id for one in store.every(conn) if one.backend == backend and not one.disabled]
     opened = [store.open_one(conn, vault, one) for one in added]
     return [default_account(backend, clock.now()), *(one for one in opened if one is not None)]
 
@@ -45,6 +45,8 @@ def _of_backend(found: Account | None, backend: str, wanted: str) -> Account:
         raise NotFound(
             f"There is no account {wanted[:80]!r}.", field="account", hint="`agented accounts list` shows them."
         )
+    if found.disabled:
+        raise Invalid(f"The account {found.name} is switched off.", field="account", hint="Switch it on to use it.")
     if found.backend != backend:
         raise Invalid(f"The account {found.name} is for {found.backend}, not for {backend}.", field="account")
     return found

@@ -28,7 +28,8 @@ class EnvEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """home: the CLI's home, None for the person's own. program: runs instead of what PATH finds."""
+    """home: the CLI's home, None for the person's own. program: runs instead of what PATH finds. disabled: only
+    kept."""
 
     id: str
     name: str
@@ -37,6 +38,7 @@ class Account:
     env: tuple[EnvEntry, ...] = ()
     program: str | None = None
     is_default: bool = False
+    disabled: bool = False
     created_at: datetime
 
     @property

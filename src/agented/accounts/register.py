@@ -76,6 +76,24 @@ def add(
     return kept
 
 
+def change(db: Database, id_or_name: str, *, name: str | None = None, disabled: bool | None = None) -> Account:
+    """Renames an account, or switches it off and on. Raises NotFound, Invalid or Conflict."""
+    with db.write() as conn:
+        account = store.find(conn, id_or_name)
+        if account is None:
+            raise NotFound(f"There is no account {id_or_name[:80]!r}.", hint="`agented accounts list` shows them.")
+        if name is not None and name != account.name:
+            _check_name(name)
+            if store.find(conn, name) is not None:
+                raise Conflict(f"There is an account {name} already.", code="name_taken", field="name")
+            store.change(conn, account.id, name=name)
+        if disabled is not None:
+            store.change(conn, account.id, disabled=disabled)
+        kept = store.find(conn, account.id)
+    assert kept is not None
+    return kept
+
+
 def remove(db: Database, id_or_name: str) -> None:
     """Forgets an account. Its home and everything in it stays."""
     with db.write() as conn:
@@ -83,6 +101,7 @@ def remove(db: Database, id_or_name: str) -> None:
         if account is None:
             raise NotFound(f"There is no account {id_or_name[:80]!r}.", hint="`agented accounts list` shows them.")
         store.remove(conn, account.id)
+        store.drop_limits(conn, account.key)
 
 
 def _check_name(name: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from agented.accounts import store
+from agented.accounts.limits import SeenWindow
 from agented.accounts.model import Wall, WallKind
 from agented.backends.contract import Login
 from agented.kit.clock import Clock
@@ -75,30 +77,31 @@ class Walls:
     def standing(self, conn: sa.Connection) -> list[Wall]:
         return store.walls_after(conn, self.clock.now())
 
-    def seen(
-        self,
-        conn: sa.Connection,
-        account_key: str,
-        window: str,
-        *,
-        used_percent: float,
-        resets_at: datetime | None,
-        captured_at: datetime,
-    ) -> bool:
-        """What the account's limits say of a window after it was hit: its reset moved, or there is room again.
+    def seen(self, conn: sa.Connection, account_key: str, windows: Sequence[SeenWindow]) -> bool:
+        """What the account's limits say after it hit its walls: a reset moved, or there is room again.
 
-        True when the wall changed.
+        A wall whose window nobody tells by that name follows the fullest one. True when a wall changed.
         """
-        now = self.clock.now()
-        wall = store.find_wall(conn, account_key, window)
-        if wall is None or wall.until <= now or wall.kind is not WallKind.LIMIT or captured_at <= wall.noted_at:
+        told = [one for one in windows if one.window.used_percent is not None]
+        named = {one.window.name: one for one in told}
+        changed = False
+        for wall in self.standing(conn):
+            if wall.account_key != account_key or wall.kind is not WallKind.LIMIT or not told:
+                continue
+            one = named.get(wall.window) or max(told, key=lambda seen: seen.window.used_percent or 0)
+            changed = self._follow(conn, wall, one) or changed
+        return changed
+
+    def _follow(self, conn: sa.Connection, wall: Wall, one: SeenWindow) -> bool:
+        now, window = self.clock.now(), one.window
+        if one.captured_at <= wall.noted_at or window.used_percent is None:
             return False
-        if used_percent < _ROOM_PERCENT:
-            store.drop_walls(conn, account_key, window)
+        if window.used_percent < _ROOM_PERCENT:
+            store.drop_walls(conn, wall.account_key, wall.window)
             return True
-        if resets_at is None or not now < resets_at < now + _LONGEST:
+        if window.resets_at is None or not now < window.resets_at < now + _LONGEST:
             return False
-        until = resets_at + timedelta(seconds=self.margin_s)
+        until = window.resets_at + timedelta(seconds=self.margin_s)
         if abs(until - wall.until) < timedelta(seconds=1):
             return False
         store.put_wall(conn, replace(wall, until=until, told=True))

@@ -7,13 +7,13 @@ files of the CLI home it is given. The engine does the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agented.backends.events import Event, TokensUsed
 
@@ -175,6 +175,123 @@ class Credentials(Protocol):
         ...
 
 
+class WindowKind(StrEnum):
+    SESSION = "session"
+    """Some hours long."""
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    CREDITS = "credits"
+    """Money that was paid before, or a cap on what is paid after."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One allowance of an account. name: the provider's own. used_percent: 0 to 100, None when nobody said.
+
+    scope: the kind of model that it is for. length_s: how long it is.
+    """
+
+    name: str
+    title: str
+    kind: WindowKind = WindowKind.OTHER
+    used_percent: float | None = None
+    resets_at: datetime | None = None
+    length_s: int | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request to a provider. base: the name of its address in `Limits.bases`; path: after it.
+
+    form: sent as a form; body: sent as JSON.
+    """
+
+    base: str
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Any = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converse:
+    """Lines to say to the CLI itself; it is ended once `is_last` holds for one of its own."""
+
+    command: Command
+    lines: Sequence[str]
+    is_last: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: an HTTP answer, or lines of the CLI. status 0: nothing came, `problem` says why."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    problem: str = ""
+
+
+class LimitState(StrEnum):
+    """How the last attempt to learn an account's limits went."""
+
+    OK = "ok"
+    THROTTLED = "throttled"
+    """Asked too often: the last good answer stands."""
+    NOT_ALLOWED = "not_allowed"
+    """Signed in, but this login may not ask."""
+    LOGGED_OUT = "logged_out"
+    PLAN_UNSUPPORTED = "plan_unsupported"
+    """The provider serves this plan in this CLI no more."""
+    UNREACHABLE = "unreachable"
+    UNREADABLE = "unreadable"
+    """It answered something that is not known."""
+    NONE = "none"
+    """This login has no windows: a key that pays by use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitReading:
+    state: LimitState
+    windows: Sequence[Window] = ()
+    plan: str | None = None
+    email: str | None = None
+    detail: str = ""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingPlace:
+    """home: as `Credentials.read` takes it. env: the account's own variables; one that points the CLI at another
+    address means that its token is not for the provider. task: what a command of the CLI is built from, for `Converse`.
+    options: values of settings that are not addresses.
+    """
+
+    home: Path
+    task: Task
+    env: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+Asking = Generator[Ask | Converse, Answer, LimitReading]
+
+
+class Limits(Protocol):
+    """Learns an account's windows. It sends nothing itself: it yields what is to be asked and is sent the answers."""
+
+    bases: Mapping[str, str]
+    """The providers' addresses by name; a setting may replace each."""
+
+    def read(self, login: Login, place: AskingPlace, now: datetime) -> Asking:
+        """Never raises, whatever it is sent."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     id: str
@@ -222,5 +339,6 @@ class Backend:
     permissions: Sequence[Permission] = (Permission.READ, Permission.EDIT, Permission.FULL)
     credentials: Credentials | None = None
     models: Models | None = None
+    limits: Limits | None = None
     login_command: Sequence[str] | None = None
     """Arguments after the program that start the CLI's own sign-in in a terminal."""

@@ -8,13 +8,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import httpx2
 
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, Refused, Unauthenticated, Unavailable
+from agented.kit.loose import read_json
 
 _KINDS: dict[int, type[AgentedError]] = {
     401: Unauthenticated,
@@ -32,6 +33,7 @@ for _chatty in ("httpx2", "httpcore2"):
 _CONNECT_S = 5
 _WHOLE_S = 15
 _LONGEST_REPLY = 2000
+_LONGEST_BODY = 1_000_000
 _METADATA = ipaddress.ip_address("fd00:ec2::254")
 """Where one cloud's machines ask for their credentials; the others do it on link-local addresses."""
 
@@ -128,6 +130,48 @@ class Reply:
     status: int
     text: str
     retry_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer as a program reads it. body: its JSON, if it is any. status 0: nothing came, `problem` says why."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def fetch(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    json_body: Any = None,
+    form: Mapping[str, str] | None = None,
+    timeout_s: float = 10,
+) -> Fetched:
+    """Asks an address of the configuration. Follows no redirect, reads at most 1 MB and never raises."""
+    until = time.monotonic() + 2 * timeout_s
+    loopback = httpx2.URL(url).host in ("127.0.0.1", "localhost", "::1")
+    try:
+        with (
+            httpx2.Client(timeout=timeout_s, follow_redirects=False, trust_env=not loopback) as client,
+            client.stream(method, url, headers=dict(headers), json=json_body, data=form) as reply,
+        ):
+            raw = b""
+            for piece in reply.iter_bytes():
+                raw += piece
+                if len(raw) > _LONGEST_BODY:
+                    return Fetched(0, problem="The answer is larger than 1 MB.")
+                if time.monotonic() > until:
+                    return Fetched(0, problem=f"The answer took longer than {2 * timeout_s:g} s.")
+            told = {name.lower(): value for name, value in reply.headers.items()}
+            return Fetched(reply.status_code, read_json(raw.decode("utf-8", "replace")), told)
+    except httpx2.TimeoutException:
+        return Fetched(0, problem=f"No answer within {timeout_s:g} s.")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        return Fetched(0, problem=f"No connection: {error}")
 
 
 Resolve = Callable[[str, int], list[str]]

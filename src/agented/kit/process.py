@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agented.kit.errors import CommandFailed, ProgramMissing
+
+_MOST_LINES = 1000
+_LONGEST_LINE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,55 @@ def run(
         process.wait()
         raise
     return Finished(tuple(argv), process.returncode, stdout, stderr)
+
+
+def converse(
+    argv: Sequence[str],
+    lines: Sequence[str],
+    is_last: Callable[[str], bool],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    timeout_s: float = 20,
+) -> list[str]:
+    """Says lines to a program and reads its own, until one is the last; then ends its whole group.
+
+    Gives what it said, also when it never said the last. Raises ProgramMissing when it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProgramMissing(f"{argv[0]} cannot be started: {error.strerror}") from error
+    said: list[str] = []
+    # Killed after the time: reading then comes to its end by itself.
+    timer = threading.Timer(timeout_s, kill_group, (process.pid,))
+    timer.start()
+    try:
+        assert process.stdin is not None and process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+            process.stdin.flush()
+        for _ in range(_MOST_LINES):
+            raw = process.stdout.readline(_LONGEST_LINE)
+            if not raw:
+                break
+            said.append(raw.decode("utf-8", "replace").rstrip("\n"))
+            if is_last(said[-1]):
+                break
+    finally:
+        timer.cancel()
+        kill_group(process.pid)
+        with suppress(BrokenPipeError):
+            process.communicate()
+    return said
 
 
 def kill_group(pid: int) -> None:

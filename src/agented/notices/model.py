@@ -14,6 +14,7 @@ class Topic(StrEnum):
     BOT_PAUSED = "bot.paused"
     SYNC_FAILED = "project.sync_failed"
     BUDGET_CROSSED = "budget.crossed"
+    LIMIT_CROSSED = "limit.crossed"
     TEST = "test"
 
 

@@ -66,7 +66,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         executions_api.build_router(rooms.executions),
         projects_api.build_router(rooms.projects),
         backends_api.build_router(rooms.backends),
-        accounts_api.build_router(rooms.accounts),
+        *accounts_api.build_routers(rooms.accounts),
         *bots_api.build_routers(rooms.bots),
         *notices_api.build_routers(rooms.notices),
         budgets_api.build_router(rooms.budgets),

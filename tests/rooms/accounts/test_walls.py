@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from agented.accounts.limits import SeenWindow
 from agented.accounts.model import Wall, WallKind
 from agented.accounts.walls import Walls, holds
-from agented.backends.contract import Login
+from agented.backends.contract import Login, Window
 from agented.kit.clock import SetClock
 from agented.kit.db import Database
 
@@ -35,9 +36,12 @@ def standing(db: Database, walls: Walls) -> list[Wall]:
         return walls.standing(conn)
 
 
-def see(db: Database, walls: Walls, used: float, resets_at: datetime | None, captured_at: datetime) -> bool:
+def see(
+    db: Database, walls: Walls, used: float, resets_at: datetime | None, captured_at: datetime, name: str = "five_hour"
+) -> bool:
+    window = Window(name=name, title=name, used_percent=used, resets_at=resets_at)
     with db.write() as conn:
-        return walls.seen(conn, KEY, "five_hour", used_percent=used, resets_at=resets_at, captured_at=captured_at)
+        return walls.seen(conn, KEY, [SeenWindow(window=window, captured_at=captured_at, source="provider")])
 
 
 def test_a_told_reset_is_waited_for_and_a_margin(db: Database, walls: Walls, clock: SetClock) -> None:
@@ -81,6 +85,10 @@ def test_a_reset_that_moves_is_followed(db: Database, walls: Walls, clock: SetCl
     assert not see(db, walls, 100, clock.now() - timedelta(hours=1), clock.now())
     assert see(db, walls, 4, later, clock.now())
     assert standing(db, walls) == []
+    reach(db, walls, None)
+    clock.forward(1)
+    assert see(db, walls, 100, later, clock.now(), name="18000s"), "another name of the window that is full"
+    assert standing(db, walls)[0].until == later + timedelta(seconds=20)
 
 
 def test_a_window_of_one_kind_of_model_holds_that_model_alone(db: Database, walls: Walls) -> None:

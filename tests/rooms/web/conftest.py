@@ -16,7 +16,9 @@ from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from agented.accounts.api import AccountsApi
-from agented.accounts.api import build_router as accounts_router
+from agented.accounts.api import build_routers as accounts_routers
+from agented.accounts.overview import Overview
+from agented.accounts.walls import Walls
 from agented.backends.api import BackendsApi
 from agented.backends.api import build_router as backends_router
 from agented.backends.contract import Backend
@@ -46,14 +48,34 @@ class Site:
                 clock=self.clock,
                 secret=b"s" * 32,
                 version="0.1.0",
-                routers=[self._accounts(), self._backends(), self._odd(), *door.pop("routers", [])],
+                routers=[*self._accounts(), self._backends(), self._odd(), *door.pop("routers", [])],
                 probes={"database": self._probe},
                 **door,
             )
         )
 
-    def _accounts(self) -> APIRouter:
-        return accounts_router(AccountsApi(db=self.db, vault=Vault(b"k" * 32), clock=self.clock, backend=self._backend))
+    def _accounts(self) -> list[APIRouter]:
+        vault = Vault(b"k" * 32)
+        return accounts_routers(
+            AccountsApi(
+                db=self.db,
+                vault=vault,
+                clock=self.clock,
+                backend=self._backend,
+                overview=Overview(
+                    db=self.db,
+                    vault=vault,
+                    clock=self.clock,
+                    backends=lambda: [BACKEND, other_backend()],
+                    read_login=lambda backend, account: None,
+                    walls=Walls(clock=self.clock, margin_s=20, unknown_s=900),
+                ),
+                running=lambda key: 0,
+                changed=lambda: None,
+                refresh=lambda key: [],
+                lift=lambda key: None,
+            )
+        )
 
     def _backends(self) -> APIRouter:
         return backends_router(

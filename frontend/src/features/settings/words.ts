@@ -6,6 +6,7 @@ export const TOPICS: Record<string, string> = {
   "bot.paused": "A bot was paused",
   "project.sync_failed": "A project could not be synced",
   "budget.crossed": "A budget was crossed",
+  "limit.crossed": "An account's limit comes near",
 };
 
 export const ENDS: Record<string, string> = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agented.backends.claude.command import build_command, default_home, home_env
 from agented.backends.claude.credentials import ClaudeCredentials
+from agented.backends.claude.limits import ClaudeLimits
 from agented.backends.claude.output import new_output
 from agented.backends.contract import Backend, Model, Models, VersionRange
 
@@ -20,6 +21,7 @@ BACKEND = Backend(
     install_hint="npm install -g @anthropic-ai/claude-code@latest",
     sign_in_hint="claude auth login",
     can_resume=True,
+    limits=ClaudeLimits(),
     credentials=ClaudeCredentials(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(known=(Model("opus", "Opus"), Model("sonnet", "Sonnet"), Model("haiku", "Haiku"))),

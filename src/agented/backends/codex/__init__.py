@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agented.backends.codex.command import build_command, default_home, home_env
 from agented.backends.codex.credentials import CodexCredentials
+from agented.backends.codex.limits import CodexLimits
 from agented.backends.codex.models import MODELS
 from agented.backends.codex.output import new_output
 from agented.backends.contract import Backend, VersionRange
@@ -21,6 +22,7 @@ BACKEND = Backend(
     install_hint="npm install -g @openai/codex@latest",
     sign_in_hint="codex login",
     can_resume=True,
+    limits=CodexLimits(),
     credentials=CodexCredentials(),
     models=MODELS,
     login_command=("login",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agented.backends.contract import Backend, Model, Models, VersionRange
 from agented.backends.gemini.command import build_command, default_home, home_env
 from agented.backends.gemini.credentials import GeminiCredentials
+from agented.backends.gemini.limits import GeminiLimits
 from agented.backends.gemini.output import new_output
 
 BACKEND = Backend(
@@ -20,6 +21,7 @@ BACKEND = Backend(
     install_hint="npm install -g @google/gemini-cli@latest",
     sign_in_hint="start gemini once and sign in, or give the account a GEMINI_API_KEY",
     can_resume=True,
+    limits=GeminiLimits(),
     credentials=GeminiCredentials(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(
