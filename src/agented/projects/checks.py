@@ -14,7 +14,7 @@ LONGEST_URL = 2000
 # prompts and into the tools of CLIs, so such names end here.
 _NOT_IN_A_REF = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff~^:?*\[\\$`;|&<>()\"']")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
-_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
+_HELPER = re.compile(r"[^/\[]*::")
 _SCP = re.compile(r"(?:(?P<user>[^@:/]+)@)?(?P<host>[^@:/\[\]]+):(?P<path>.+)\Z")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\Z")
