@@ -1,6 +1,7 @@
 import { createRouter, createWebHistory } from "vue-router";
 import { ApiError, onSignedOut } from "@/api/client";
 import { readSession, session } from "@/api/session";
+import { routes as accounts } from "@/features/accounts";
 import { routes as bots } from "@/features/bots";
 import { routes as home } from "@/features/home";
 import { routes as projects } from "@/features/projects";
@@ -14,6 +15,7 @@ export const router = createRouter({
     ...home,
     ...bots,
     ...projects,
+    ...accounts,
     ...runs,
     ...settings,
     ...signin,

@@ -66,7 +66,17 @@ def list_accounts(settings: Settings, *, as_json: bool) -> None:
     with _open(settings) as shelf:
         found = shelf.accounts()
     if as_json:
-        rows = [{"id": a.id, "name": a.name, "backend": a.backend, "home": str(a.home or "")} for a in found]
+        rows = [
+            {
+                "id": account.id,
+                "key": account.key,
+                "name": account.name,
+                "backend": account.backend,
+                "home": str(account.home or ""),
+                "disabled": account.disabled,
+            }
+            for account in found
+        ]
         click.echo(json.dumps(rows))
         return
     for account in found:

@@ -219,6 +219,17 @@ def remove_account(name: str, data: Path | None) -> None:
     remove(_settings(data=data), name)
 
 
+@program.command()
+@click.option("--refresh", is_flag=True, help="Ask the CLIs and providers now, where they may be asked.")
+@_DATA
+@_JSON
+def limits(refresh: bool, data: Path | None, as_json: bool) -> None:
+    """Tell what is left of each account."""
+    from agented.cli.looking import print_limits
+
+    print_limits(_settings(data=data), refresh=refresh, as_json=as_json)
+
+
 @program.group()
 def bots() -> None:
     """Bots: what runs, and when."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,8 @@ from agented.kit.text import printable
 
 if TYPE_CHECKING:
     from agented.settings import Settings
+
+_PATIENCE_S = 30.0
 
 
 def list_executions(settings: Settings, *, limit: int, state: str | None, as_json: bool) -> None:
@@ -66,3 +69,30 @@ def _put(line: dict[str, Any]) -> None:
     text = printable(line["text"]) if sys.stdout.isatty() else line["text"]
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def print_limits(settings: Settings, *, refresh: bool, as_json: bool) -> None:
+    with reach(settings) as client:
+        if refresh:
+            asked = set(client.post("/api/limits/refresh")["asked"])
+            before = {one["key"]: one["asked_at"] for one in client.get("/api/limits")["items"]}
+            until = time.monotonic() + _PATIENCE_S
+            while asked and time.monotonic() < until:
+                now = {one["key"]: one["asked_at"] for one in client.get("/api/limits")["items"]}
+                asked = {key for key in asked if now.get(key) == before.get(key)}
+                time.sleep(0.2)
+        items = client.get("/api/limits")["items"]
+    if as_json:
+        click.echo(json.dumps(items))
+        return
+    for item in items:
+        click.echo(printable(f"{item['account']:<20} {item['backend']:<12} {item['plan'] or ''}"))
+        for window in item["windows"]:
+            used = window["used_percent"]
+            told = "not known" if used is None else f"{used:g} % used"
+            reset = f", renewed {window['resets_at']}" if window["resets_at"] else ""
+            click.echo(printable(f"  {window['title']:<24} {told}{reset}"))
+        if not item["windows"]:
+            click.echo(printable(f"  {item['detail'] or 'nothing is known yet'}"))
+    if not items:
+        click.echo("No CLI is signed in.", err=True)

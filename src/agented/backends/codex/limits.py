@@ -38,13 +38,16 @@ class CodexLimits:
         if login.kind != "subscription" or not login.token:
             return LimitReading(state=LimitState.NONE, detail="A key pays by use; it has no windows.")
         home = place.home
+        told: LimitReading | None = None
         if place.task.program:
             said = yield _conversation(place.task, home)
             told = _of_cli(said, login)
-            if told is not None:
+            if told is not None and told.state is not LimitState.UNREACHABLE:
                 return told
         if "chatgpt_base_url" in loose.read_text(home / "config.toml"):
-            return LimitReading(state=LimitState.NONE, detail="It is used with another address than the provider's.")
+            # Its token is for that address; nobody but the CLI may ask there.
+            elsewhere = "It is used with another address than the provider's."
+            return told or LimitReading(state=LimitState.NONE, detail=elsewhere)
         headers = {"Authorization": f"Bearer {login.token}", "Accept": "application/json"}
         if account := _account_of(login, home):
             headers["ChatGPT-Account-Id"] = account
@@ -86,6 +89,8 @@ def _of_cli(said: Answer, login: Login) -> LimitReading | None:
         words = loose.string(loose.mapping(message.get("error")).get("message"))
         if "authentication" in words:
             return LimitReading(state=LimitState.LOGGED_OUT, detail=loose.one_line(words))
+        if words:
+            return LimitReading(state=LimitState.UNREACHABLE, detail=loose.one_line(words))
         result = loose.mapping(message.get("result"))
         if result:
             plan = loose.string(loose.mapping(result.get("rateLimits")).get("planType")) or login.plan
