@@ -24,6 +24,7 @@ from agented.accounts.lookout import Lookout
 from agented.accounts.model import Account, Wall, WallKind, default_account
 from agented.accounts.monitor import Crossed, Monitor, Watched, room_of
 from agented.accounts.overview import Overview
+from agented.accounts.signing_in.sessions import SignIns
 from agented.accounts.walls import Walls
 from agented.backends.contract import Backend, Login, Reason
 from agented.backends.events import LimitSeen, TokensUsed
@@ -85,6 +86,7 @@ from agented.web.collect import (
     NoticesApi,
     ProjectsApi,
     Rooms,
+    SignInApi,
     build_routers,
     changes_to_dict,
 )
@@ -235,6 +237,13 @@ class _Accounts:
                 conn, key, window, end.resets_at, kind=kind, model=model, login=login, detail=end.detail
             )
         return False
+
+    def find(self, account_key: str) -> tuple[Backend, Account]:
+        """The account of a key, secrets opened. Raises NotFound."""
+        backend, _, account_id = account_key.partition(":")
+        known = self._shelf.registry.get(backend)
+        with self._shelf.db.read() as conn:
+            return known, choice.choose(conn, self._shelf.vault, self._shelf.clock, backend, account_id)
 
     def note_limits(self, account_key: str, seen: Sequence[LimitSeen]) -> None:
         if self.monitor is not None:
@@ -469,6 +478,17 @@ class App:
             backends=shelf.registry.all,
             read_login=self.accounts.read_login,
             walls=self.accounts.standing,
+        )
+        self.sign_ins = SignIns(
+            bus=self.bus,
+            clock=self.clock,
+            find=self.accounts.find,
+            read_login=self.accounts.read_login,
+            program=lambda backend, account: find_program(backend, self.env["PATH"], account.program),
+            env=self.env,
+            folder=settings.data / "sign-in",
+            told=lambda _: self.accounts_changed(),
+            limit_s=settings.sign_in_s,
         )
         self._stopping = threading.Event()
         self._opener: threading.Thread | None = None
@@ -750,6 +770,7 @@ class App:
         if self._opener is not None:
             self._opener.join()
         self._stopping.set()
+        self.sign_ins.close()
         self.syncing.stop()
         for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor):
             part.stop()
@@ -995,6 +1016,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             sender=app.sender,
         ),
         budgets=BudgetsApi(budgets=app.budgets, clock=app.clock),
+        sign_in=SignInApi(bus=app.bus, sign_ins=app.sign_ins),
     )
     secret = settings.secret_key.encode() if settings.secret_key else derive(shelf.key, "csrf")
     return build_app(

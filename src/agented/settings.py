@@ -114,6 +114,9 @@ class Settings(BaseSettings):
         pattern=r"^\s*(\d+(\.\d+)?\s*(,\s*\d+(\.\d+)?\s*)*)?$",
         description="Seconds before each further attempt when a provider is overloaded or cannot be reached.",
     )
+    sign_in_s: float = Field(
+        default=900, ge=10, le=7200, description="Seconds that a person has to sign in to a CLI from its page."
+    )
     limits_interval_s: float = Field(
         default=300, ge=60, le=86400, description="Seconds between two questions for the limits of an account in use."
     )

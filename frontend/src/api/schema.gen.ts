@@ -63,6 +63,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/accounts/{key}/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Sign In
+         * @description How the account's sign-in stands, and how its CLI can sign in.
+         */
+        get: operations["get_sign_in_api_accounts__key__sign_in_get"];
+        put?: never;
+        /**
+         * Start Sign In
+         * @description Starts the CLI's own sign-in in a terminal. The account `default` of a backend is the person's own login.
+         */
+        post: operations["start_sign_in_api_accounts__key__sign_in_post"];
+        /**
+         * Cancel Sign In
+         * @description Ends it with everything that it had started.
+         */
+        delete: operations["cancel_sign_in_api_accounts__key__sign_in_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/accounts/{key}/sign-in/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Type Keys */
+        post: operations["type_keys_api_accounts__key__sign_in_keys_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/accounts/{key}/sign-in/size": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Resize */
+        post: operations["resize_api_accounts__key__sign_in_size_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/accounts/{key}/sign-in/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stream
+         * @description Server-sent events: `state`, and `output` with bytes in base64 and their offset. Resumes by Last-Event-ID.
+         *
+         *     The offset of an output is that of its sign-in; with a new one, told by the id of its state, it begins anew.
+         */
+        get: operations["stream_api_accounts__key__sign_in_stream_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backends": {
         parameters: {
             query?: never;
@@ -2050,6 +2134,14 @@ export interface components {
              */
             token: string;
         };
+        /** Keys */
+        Keys: {
+            /**
+             * Text
+             * @description As a terminal sends it: Enter is a carriage return.
+             */
+            text: string;
+        };
         /** LimitsOut */
         LimitsOut: {
             /** Account */
@@ -2243,6 +2335,25 @@ export interface components {
              * @description An address to clone from: https or ssh.
              */
             url?: string | null;
+        };
+        /** NewSignIn */
+        NewSignIn: {
+            /**
+             * Columns
+             * @default 100
+             */
+            columns: number;
+            /**
+             * Rows
+             * @default 30
+             */
+            rows: number;
+            /**
+             * Way
+             * @description Which of its ways.
+             * @default 0
+             */
+            way: number;
         };
         /** NewTarget */
         NewTarget: {
@@ -2791,6 +2902,72 @@ export interface components {
             /** Password */
             password?: string | null;
         };
+        /** SignInOut */
+        SignInOut: {
+            /** Account */
+            account: string;
+            /** Backend */
+            backend: string;
+            /**
+             * Code
+             * @description The code to type there.
+             */
+            code: string | null;
+            /** Detail */
+            detail: string;
+            /** Ended At */
+            ended_at: string | null;
+            /**
+             * Id
+             * @description None before the first sign-in.
+             */
+            id: string | null;
+            /** Is Default */
+            is_default: boolean;
+            /** Key */
+            key: string;
+            /**
+             * Size
+             * @description Bytes that were printed so far.
+             */
+            size: number;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * State
+             * @description none, running, signed_in, unchanged, failed, cancelled or timed_out
+             */
+            state: string;
+            /**
+             * Title
+             * @description Of the CLI.
+             */
+            title: string;
+            /**
+             * Until
+             * @description When it is given up.
+             */
+            until: string | null;
+            /**
+             * Url
+             * @description The https address that the CLI asks to be opened.
+             */
+            url: string | null;
+            /** Way */
+            way: string;
+            /**
+             * Ways
+             * @description How its CLI can sign in; empty where it cannot.
+             */
+            ways: components["schemas"]["WayOut"][];
+        };
+        /** Size */
+        Size: {
+            /** Columns */
+            columns: number;
+            /** Rows */
+            rows: number;
+        };
         /** StandingOut */
         StandingOut: {
             /** Ends At */
@@ -3037,6 +3214,13 @@ export interface components {
             version: number;
             /** Yaml */
             yaml: string;
+        };
+        /** WayOut */
+        WayOut: {
+            /** Hint */
+            hint: string;
+            /** Title */
+            title: string;
         };
         /** WebhookOut */
         WebhookOut: {
@@ -3329,6 +3513,252 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_sign_in_api_accounts__key__sign_in_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    start_sign_in_api_accounts__key__sign_in_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSignIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    cancel_sign_in_api_accounts__key__sign_in_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    type_keys_api_accounts__key__sign_in_keys_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Keys"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    resize_api_accounts__key__sign_in_size_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Size"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    stream_api_accounts__key__sign_in_stream_get: {
+        parameters: {
+            query?: never;
+            header?: {
+                "last-event-id"?: string | null;
+            };
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };

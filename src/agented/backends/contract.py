@@ -307,6 +307,15 @@ class Models:
     parse: Callable[[str], Sequence[Model]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LoginWay:
+    """One way to sign in: arguments after the program that start it in a terminal. hint: when to take it."""
+
+    title: str
+    arguments: Sequence[str]
+    hint: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     name: str
@@ -342,3 +351,7 @@ class Backend:
     limits: Limits | None = None
     login_command: Sequence[str] | None = None
     """Arguments after the program that start the CLI's own sign-in in a terminal."""
+    login_ways: Sequence[LoginWay] = ()
+    """Where there are several, all of them, the one for most people first."""
+    login_env: Mapping[str, str] = field(default_factory=dict)
+    """What the sign-in has in its environment, above all so that no browser is opened on the server."""

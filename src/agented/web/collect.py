@@ -11,6 +11,8 @@ from fastapi.responses import StreamingResponse
 
 from agented.accounts import api as accounts_api
 from agented.accounts.api import AccountsApi
+from agented.accounts.signing_in import api as sign_in_api
+from agented.accounts.signing_in.api import SignInApi
 from agented.backends import api as backends_api
 from agented.backends.api import BackendsApi
 from agented.bots import api as bots_api
@@ -40,6 +42,7 @@ __all__ = [
     "NoticesApi",
     "ProjectsApi",
     "Rooms",
+    "SignInApi",
     "build_routers",
     "changes_to_dict",
 ]
@@ -58,6 +61,7 @@ class Rooms:
     bots: BotsApi
     notices: NoticesApi
     budgets: BudgetsApi
+    sign_in: SignInApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -67,6 +71,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         projects_api.build_router(rooms.projects),
         backends_api.build_router(rooms.backends),
         *accounts_api.build_routers(rooms.accounts),
+        sign_in_api.build_router(rooms.sign_in),
         *bots_api.build_routers(rooms.bots),
         *notices_api.build_routers(rooms.notices),
         budgets_api.build_router(rooms.budgets),

@@ -6,7 +6,7 @@ from agented.backends.claude.command import build_command, default_home, home_en
 from agented.backends.claude.credentials import ClaudeCredentials
 from agented.backends.claude.limits import ClaudeLimits
 from agented.backends.claude.output import new_output
-from agented.backends.contract import Backend, Model, Models, VersionRange
+from agented.backends.contract import Backend, LoginWay, Model, Models, VersionRange
 
 BACKEND = Backend(
     name="claude",
@@ -26,4 +26,10 @@ BACKEND = Backend(
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(known=(Model("opus", "Opus"), Model("sonnet", "Sonnet"), Model("haiku", "Haiku"))),
     login_command=("auth", "login"),
+    login_ways=(
+        LoginWay("With a subscription", ("auth", "login", "--claudeai"), "Pro, Max, Team or Enterprise."),
+        LoginWay("With the Console", ("auth", "login", "--console"), "Billed by use of the API."),
+        LoginWay("With single sign-on", ("auth", "login", "--sso"), "Where an organisation asks for it."),
+    ),
+    login_env={"DISABLE_AUTOUPDATER": "1"},
 )

@@ -7,7 +7,7 @@ from agented.backends.codex.credentials import CodexCredentials
 from agented.backends.codex.limits import CodexLimits
 from agented.backends.codex.models import MODELS
 from agented.backends.codex.output import new_output
-from agented.backends.contract import Backend, VersionRange
+from agented.backends.contract import Backend, LoginWay, VersionRange
 
 BACKEND = Backend(
     name="codex",
@@ -25,5 +25,12 @@ BACKEND = Backend(
     limits=CodexLimits(),
     credentials=CodexCredentials(),
     models=MODELS,
-    login_command=("login",),
+    # A code works from any machine; the other way is answered at an address of the machine that the CLI runs on.
+    login_command=("login", "--device-auth"),
+    login_ways=(
+        LoginWay("With a code", ("login", "--device-auth"), "From a browser on any machine."),
+        LoginWay(
+            "With a browser on the server's machine", ("login",), "Its answer comes to port 1455 of the machine itself."
+        ),
+    ),
 )

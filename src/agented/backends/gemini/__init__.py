@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agented.backends.contract import Backend, Model, Models, VersionRange
-from agented.backends.gemini.command import build_command, default_home, home_env
+from agented.backends.gemini.command import LOGIN_ENV, build_command, default_home, home_env
 from agented.backends.gemini.credentials import GeminiCredentials
 from agented.backends.gemini.limits import GeminiLimits
 from agented.backends.gemini.output import new_output
@@ -32,5 +32,7 @@ BACKEND = Backend(
             Model("flash-lite", "Flash Lite"),
         )
     ),
+    # It has no command for it: its first screen asks how to sign in.
     login_command=(),
+    login_env=LOGIN_ENV,
 )

@@ -31,6 +31,13 @@ _ENV: Mapping[str, str] = {
     "COLORTERM": "truecolor",
 }
 
+LOGIN_ENV: Mapping[str, str] = {
+    "GEMINI_CLI_NO_RELAUNCH": "true",
+    "GEMINI_CLI_TRUST_WORKSPACE": "true",
+    # It prints the address and asks for the code that the provider shows.
+    "NO_BROWSER": "true",
+}
+
 
 def build_command(task: Task) -> Command:
     argv = [*task.program, "--output-format", "stream-json", *_PERMISSIONS[task.permission]]
