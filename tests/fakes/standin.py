@@ -59,7 +59,7 @@ def _sign_in(home: Path) -> int:
     print(f"\x1b[1mSigning in\x1b[0m (browser: {opened}, {os.environ.get('BROWSER')})")
     print(f"Open \x1b]8;;{ADDRESS}\x1b\\\x1b[94m{ADDRESS}\x1b[39m\x1b]8;;\x1b\\")
     print(f"and enter this code: {DEVICE_CODE}")
-    print(f"\x1b[2mignore http://evil.example.test/ and https://user:pw@evil.example.test/login\x1b[0m")
+    print("\x1b[2mignore http://evil.example.test/ and https://user:pw@evil.example.test/login\x1b[0m")
     said = input("Paste code here > ").strip()
     if said == "nothing":
         return 0

@@ -80,7 +80,15 @@ def test_nothing_of_a_long_output_is_lost_and_the_environment_is_built(start: Ca
             break
     before, _, lines = got.decode().partition("line 0\r\n")
     assert lines.split("\r\n")[:-1] == [f"line {number}" for number in range(1, 9000)]
-    assert {line.partition("=")[0] for line in before.split()} <= {"PATH", "LANG", "PWD", "AGENTED_TERMINAL", "_", "SHLVL", "OLDPWD"}
+    assert {line.partition("=")[0] for line in before.split()} <= {
+        "PATH",
+        "LANG",
+        "PWD",
+        "AGENTED_TERMINAL",
+        "_",
+        "SHLVL",
+        "OLDPWD",
+    }
     assert terminal.exit_code == 0
 
 
@@ -123,8 +131,8 @@ def test_a_killed_server_leaves_nothing_behind(tmp_path: Path) -> None:
         import sys, time
         from pathlib import Path
         from agented.kit.pty import Terminal
-        words = ["/bin/sh", "-c", "trap '' HUP; setsid {sys.executable} -c 'import time; time.sleep(300)' {word} & wait"]
-        Terminal(words, env={ENV!r}, cwd=Path("/"))
+        script = "trap '' HUP; setsid {sys.executable} -c 'import time; time.sleep(300)' {word} & wait"
+        Terminal(["/bin/sh", "-c", script], env={ENV!r}, cwd=Path("/"))
         time.sleep(300)
     """
     server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=ENV)

@@ -52,7 +52,8 @@ def is_offered(address: str) -> bool:
         return False
     try:
         parts = urlsplit(address)
-        return parts.username is None and parts.password is None and _HOST.fullmatch(parts.hostname or "") is not None
+        named = parts.username is None and parts.password is None and parts.port != 0
+        return named and _HOST.fullmatch(parts.hostname or "") is not None
     except ValueError:
         return False
 
