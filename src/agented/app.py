@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import version as package_version
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from agented.accounts import choice, login, register
 from agented.accounts import store as account_store
+from agented.accounts.broker import Broker
 from agented.accounts.limits import SeenWindow
 from agented.accounts.lookout import Lookout
 from agented.accounts.model import Account, Wall, WallKind, default_account
@@ -109,6 +111,7 @@ VERSION = package_version("agented")
 _HOUSEKEEPING_S = 20.0
 _TRIM_EVERY = 30
 _LONGEST_TIMER_S = 15.0
+_RENEWAL_LOOK_S = 0.5
 _FIRST_SWEEP_S = 2.0
 _SWEEP_S = 3600.0
 _LOOP_END_S = 20.0
@@ -208,6 +211,7 @@ class _Accounts:
         self._secrets = secrets
         settings = shelf.settings
         self.monitor: Monitor | None = None
+        self.broker = Broker(shelf.clock)
         self.standing = Walls(clock=shelf.clock, margin_s=settings.limit_margin_s, unknown_s=settings.limit_unknown_s)
 
     def candidates(self, backend: str, account: str | None) -> list[Account]:
@@ -227,16 +231,20 @@ class _Accounts:
         key = attempt.account_key
         if key is None:
             return False
+        awaited = self.broker.left(attempt.execution_id)
         if end.verdict is AttemptVerdict.SUCCEEDED:
-            return self.standing.passed(conn, key, model, attempt.started_at)
+            return self.standing.passed(conn, key, model, attempt.started_at) or awaited
         kind = _WALLS.get(end.reason or "")
         if kind is not None:
             window = end.window or "unknown" if kind is WallKind.LIMIT else str(kind)
-            login = self._login_of(key) if kind is WallKind.SIGN_IN else None
+            login = self.login_of(key) if kind is WallKind.SIGN_IN else None
             self.standing.reached(
                 conn, key, window, end.resets_at, kind=kind, model=model, login=login, detail=end.detail
             )
-        return False
+        return awaited
+
+    def may_start(self, backend: Backend, account: Account, execution_id: str) -> datetime | None:
+        return self.broker.enter(account.key, self.read_login(backend, account), execution_id)
 
     def find(self, account_key: str) -> tuple[Backend, Account]:
         """The account of a key, secrets opened. Raises NotFound."""
@@ -288,7 +296,7 @@ class _Accounts:
         with self._shelf.db.write() as conn:
             self.standing.forget_old(conn)
 
-    def _login_of(self, account_key: str) -> Login | None:
+    def login_of(self, account_key: str) -> Login | None:
         backend, _, account = account_key.partition(":")
         try:
             found = next(one for one in self.candidates(backend, account))
@@ -791,6 +799,11 @@ class App:
             heard = self.bus.count(TIMERS)
             wait_s = _LONGEST_TIMER_S
             try:
+                if self.accounts.broker.is_awaited:
+                    wait_s = _RENEWAL_LOOK_S
+                    if self.accounts.broker.look(self.accounts.login_of):
+                        with self.db.write() as conn:
+                            self.requests.look_again(conn, ["account_refreshing"])
                 following = self.worker.wake_due()
                 if following is not None:
                     wait_s = min(wait_s, max(0.02, (following - self.clock.now()).total_seconds()))

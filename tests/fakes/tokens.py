@@ -10,11 +10,15 @@ from typing import Any, Self
 
 
 class TokenEndpoint:
-    """redeemed: who asked, by User-Agent, with which token. refused: the same for tokens that do not work."""
+    """redeemed: who asked, by User-Agent, with which token. refused: the same for tokens that do not work.
+
+    answers: nobody is answered before it is set.
+    """
 
     def __init__(self, first: str) -> None:
         self.redeemed: list[tuple[str, str]] = []
         self.refused: list[tuple[str, str]] = []
+        self.answers = threading.Event()
         self._valid: str | None = first
         self._lock = threading.Lock()
         double = self
@@ -25,6 +29,7 @@ class TokenEndpoint:
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+                double.answers.wait(30)
                 answer = double.redeem(self.headers.get("user-agent", ""), str(asked.get("refresh_token")))
                 body = json.dumps(answer or {"error": "invalid_grant"}).encode()
                 self.send_response(200 if answer else 400)
@@ -56,6 +61,7 @@ class TokenEndpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.answers.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

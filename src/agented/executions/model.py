@@ -154,6 +154,9 @@ REASONS: Mapping[str, ReasonRule] = {
     "project_missing": ReasonRule("The project is gone", "Add it again", Fix.NONE),
     "project_full": ReasonRule("All workspaces of the project are in use", "It goes on by itself", Fix.NONE),
     "account_full": ReasonRule("The account runs as many as it may", "It goes on by itself", Fix.NONE),
+    "account_refreshing": ReasonRule(
+        "Another run renews the account's login first", "It goes on by itself in a moment", Fix.WAIT
+    ),
     "bot_full": ReasonRule("The bot runs as many as it may", "It goes on by itself", Fix.NONE),
     "subject_full": ReasonRule("The bot works on the same thing already", "It goes on by itself", Fix.NONE),
     "limited": ReasonRule("It waits for an account's limit to be renewed", "It goes on by itself", Fix.WAIT),
@@ -175,7 +178,7 @@ MAX_ATTEMPTS = 2
 MOST_RESETS = 24
 """So many limits one execution meets before it has failed."""
 
-HELD = ("limited", "reserved", "backing_off", "signed_out", "budget")
+HELD = ("limited", "reserved", "backing_off", "signed_out", "budget", "account_refreshing")
 """Reasons to wait for a time that a change of the accounts may bring nearer."""
 
 

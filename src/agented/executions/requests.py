@@ -18,7 +18,7 @@ from agented.kit.db import Database
 from agented.kit.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import sqlalchemy as sa
 
@@ -180,9 +180,9 @@ class Requests:
         self._ring(execution_id)
         return moved
 
-    def look_again(self, conn: sa.Connection) -> None:
-        """What is held by accounts looks again now: something about them has changed."""
-        if store.bring_forward(conn, HELD, self._clock.now()):
+    def look_again(self, conn: sa.Connection, reasons: Collection[str] = HELD) -> None:
+        """What is held by accounts, for one of these reasons, looks again now: something about them has changed."""
+        if store.bring_forward(conn, reasons, self._clock.now()):
             self._bus.ring(TIMERS)
 
     def retry(self, execution_id: str, origin: str) -> Execution:

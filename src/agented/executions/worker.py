@@ -116,6 +116,10 @@ class AccountPort(Protocol):
     def env_of(self, backend: Backend, account: Account) -> Mapping[str, str]: ...
     def secrets_of(self, account: Account, login: Login | None) -> tuple[str, ...]: ...
 
+    def may_start(self, backend: Backend, account: Account, execution_id: str) -> datetime | None:
+        """None: now. Else until when it waits at the longest for another run of the account to renew its login."""
+        ...
+
     def note_end(self, conn: sa.Connection, attempt: Attempt, model: str | None, end: End) -> bool:
         """What an attempt's end says of its account: a wall that others need not run into, or that there is none.
 
@@ -269,6 +273,11 @@ class Worker:
             return
         if workspace is None:
             self._wait_for_project(execution)
+            return
+        until = self._ports.accounts.may_start(choice.backend, choice.account, execution.id)
+        if until is not None:
+            detail = f"{choice.account.name}: {REASONS['account_refreshing'].title}"
+            self._hold(execution, NoneFree(until, "account_refreshing", detail, choice.account.key), before)
             return
         self._start(execution, choice, workspace, before)
 
