@@ -25,6 +25,10 @@ def login(clock: SetClock, minutes: float, token: str = "one") -> Login:
     return Login("subscription", token=token, expires_at=clock.now() + timedelta(minutes=minutes))
 
 
+def awaited(broker: Broker) -> bool:
+    return broker.is_awaited
+
+
 @pytest.mark.parametrize("found", [None, Login("api_key", token="key")])
 def test_what_is_not_renewed_starts_at_once(broker: Broker, found: Login | None) -> None:
     assert [broker.enter("a", found, f"run{number}") for number in range(3)] == [None] * 3
@@ -47,14 +51,14 @@ def test_one_starts_alone_and_the_others_of_its_account_wait(broker: Broker, clo
 def test_a_new_login_lets_all_start(broker: Broker, clock: SetClock) -> None:
     old, new = login(clock, 1), login(clock, 480, "two")
     broker.enter("a", old, "first")
-    assert not broker.is_awaited
+    assert awaited(broker) is False
     broker.enter("a", old, "second")
-    assert broker.is_awaited
+    assert awaited(broker) is True
     assert not broker.look({"a": old}.get)
     assert not broker.look({"a": None}.get), "it is just being written"
     assert broker.look({"a": new}.get)
     assert [broker.enter("a", new, run) for run in ("second", "third")] == [None, None]
-    assert not broker.is_awaited
+    assert awaited(broker) is False
 
 
 def test_who_began_to_wait_just_when_the_first_left_is_told_too(broker: Broker, clock: SetClock) -> None:
@@ -64,7 +68,7 @@ def test_who_began_to_wait_just_when_the_first_left_is_told_too(broker: Broker, 
     assert broker.left("first"), "and whoever hears it may hear it before the second is known to wait"
     assert broker.look({"a": old}.get)
     assert broker.enter("a", old, "second") is None
-    assert not broker.is_awaited
+    assert awaited(broker) is False
 
 
 def test_after_the_end_of_the_first_the_next_one_starts_alone(broker: Broker, clock: SetClock) -> None:
