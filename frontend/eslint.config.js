@@ -31,7 +31,7 @@ export default [
     files: ["src/ui/**", "src/api/**", "src/live/**"],
     rules: { "no-restricted-imports": ["error", { patterns: [noFeatures] }] },
   },
-  ...["home", "signin", "runs", "bots", "projects", "settings"].map((name) => ({
+  ...["home", "signin", "runs", "bots", "projects", "accounts", "settings"].map((name) => ({
     files: [`src/features/${name}/**`],
     rules: {
       "no-restricted-imports": [

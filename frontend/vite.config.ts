@@ -7,7 +7,15 @@ const server = "http://127.0.0.1:20000";
 
 export default defineConfig({
   plugins: [vue(), tailwindcss()],
-  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
+  resolve: {
+    alias: {
+      "@": fileURLToPath(new URL("./src", import.meta.url)),
+      // Its package.json names a module that it does not ship.
+      "@xterm/headless": fileURLToPath(
+        new URL("./node_modules/@xterm/headless/lib-headless/xterm-headless.mjs", import.meta.url),
+      ),
+    },
+  },
   build: {
     outDir: "../src/agented/web/dist",
     emptyOutDir: true,

@@ -31,6 +31,8 @@ export interface JournalEvent {
   [field: string]: unknown;
 }
 
+export type SignIn = Schemas["SignInOut"];
+
 export interface HunkLine {
   kind: " " | "+" | "-";
   text: string;

@@ -7,4 +7,10 @@ export const routes: RouteRecordRaw[] = [
     meta: { title: "Accounts" },
     component: () => import("./pages/AccountsPage.vue"),
   },
+  {
+    path: "/accounts/:key/sign-in",
+    name: "account-sign-in",
+    meta: { title: "Sign in to an account" },
+    component: () => import("./pages/SignInPage.vue"),
+  },
 ];
