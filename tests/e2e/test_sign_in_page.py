@@ -70,7 +70,7 @@ def test_a_person_signs_in_from_the_page(served: Served, browser: Browser, tmp_p
     page.get_by_label("With the Console").check()
     expect(page).to_have_url(f"{served.url}/accounts/{served.get('/api/accounts')['items'][-1]['key']}/sign-in?way=1")
     assert violations(page) == []
-    page.keyboard.press("s")
+    page.keyboard.press("Enter")
     link = page.get_by_role("link", name="Open login.example.test")
     expect(link).to_have_attribute("href", standin.ADDRESS)
     expect(link).to_have_attribute("rel", "noopener noreferrer")
