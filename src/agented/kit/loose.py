@@ -16,6 +16,8 @@ _BIGGEST = 2**53
 _DEEPEST = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FILE_CAP = 16 * 1024 * 1024
+_MOST_MINUTES = 100_000
+_minutes: dict[str, int] = {}
 
 
 def read_json(text: str) -> Any:
@@ -92,6 +94,25 @@ def iso_moment(value: Any) -> datetime | None:
         return None if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def micros(value: Any) -> int | None:
+    """Microseconds since the epoch of an ISO 8601 text with a zone. Quick for the many of one minute."""
+    text = string(value)
+    if len(text) == 24 and text[23] == "Z" and text[19] == "." and text[17:19].isdecimal() and text[20:23].isdecimal():
+        minute = _minutes.get(text[:17])
+        if minute is not None:
+            return minute + int(text[17:19]) * 1_000_000 + int(text[20:23]) * 1000
+    at = iso_moment(text)
+    if at is None:
+        return None
+    since = at - _EPOCH
+    found = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if len(text) == 24 and text[23] == "Z" and text[16] == ":":
+        if len(_minutes) > _MOST_MINUTES:
+            _minutes.clear()
+        _minutes[text[:17]] = found - found % 60_000_000
+    return found
 
 
 def later(at: datetime, seconds: float) -> datetime | None:

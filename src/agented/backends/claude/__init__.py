@@ -5,6 +5,7 @@ from __future__ import annotations
 from agented.backends.claude.command import build_command, default_home, home_env
 from agented.backends.claude.credentials import ClaudeCredentials
 from agented.backends.claude.output import new_output
+from agented.backends.claude.sessions import ClaudeSessions
 from agented.backends.contract import Backend, Model, Models, VersionRange
 
 BACKEND = Backend(
@@ -21,6 +22,7 @@ BACKEND = Backend(
     sign_in_hint="claude auth login",
     can_resume=True,
     credentials=ClaudeCredentials(),
+    sessions=ClaudeSessions(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(known=(Model("opus", "Opus"), Model("sonnet", "Sonnet"), Model("haiku", "Haiku"))),
     login_command=("auth", "login"),

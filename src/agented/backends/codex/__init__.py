@@ -6,6 +6,7 @@ from agented.backends.codex.command import build_command, default_home, home_env
 from agented.backends.codex.credentials import CodexCredentials
 from agented.backends.codex.models import MODELS
 from agented.backends.codex.output import new_output
+from agented.backends.codex.sessions import CodexSessions
 from agented.backends.contract import Backend, VersionRange
 
 BACKEND = Backend(
@@ -22,6 +23,7 @@ BACKEND = Backend(
     sign_in_hint="codex login",
     can_resume=True,
     credentials=CodexCredentials(),
+    sessions=CodexSessions(),
     models=MODELS,
     login_command=("login",),
 )

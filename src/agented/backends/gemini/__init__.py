@@ -6,6 +6,7 @@ from agented.backends.contract import Backend, Model, Models, VersionRange
 from agented.backends.gemini.command import build_command, default_home, home_env
 from agented.backends.gemini.credentials import GeminiCredentials
 from agented.backends.gemini.output import new_output
+from agented.backends.gemini.sessions import GeminiSessions
 
 BACKEND = Backend(
     name="gemini",
@@ -21,6 +22,7 @@ BACKEND = Backend(
     sign_in_hint="start gemini once and sign in, or give the account a GEMINI_API_KEY",
     can_resume=True,
     credentials=GeminiCredentials(),
+    sessions=GeminiSessions(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(
         known=(
