@@ -113,6 +113,7 @@ class _Reader:
         offset: int,
     ) -> Iterable[Usage]:
         message, request, session, workdir, model = names
+        given, output, read, written, hour = tokens
         total = sum(tokens)
         if (total == 0 and not cost) or min(tokens) < 0:
             return ()
@@ -132,7 +133,11 @@ class _Reader:
                 model or "",
                 "",
                 at,
-                *tokens,
+                given,
+                output,
+                read,
+                written,
+                hour,
                 fast=speed == "fast",
                 cost_usd=cost,
             ),
