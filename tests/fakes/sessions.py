@@ -370,8 +370,8 @@ def large(home: Path, megabytes: int, seed: int = 7) -> Tree:
     tree = Tree(home, seed, pad=6_000)
     aim = megabytes * 1_000_000
     while tree.written < aim:
-        tree.claude(56)
-        tree.codex(28)
-        if tree.rng.random() < 0.3:
+        tree.claude(190)
+        tree.codex(95)
+        if tree.rng.random() < 0.9:
             tree.gemini(4)
     return tree

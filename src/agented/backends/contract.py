@@ -238,16 +238,16 @@ class Place:
 class LineReader(Protocol):
     """Reads the lines of one file in order. Never raises, whatever it is fed."""
 
-    def feed(self, line: bytes, offset: int) -> Iterable[Usage]:
-        """What a line tells; `offset` is where it begins. Only lines that hold one of the needles are fed."""
-        ...
-
-    def finish(self) -> Iterable[Usage]:
-        """What is left to tell when there are no more lines for now."""
+    def feed(self, line: bytes, offset: int) -> None:
+        """A line, and where it begins. Only lines that hold one of the needles are fed."""
         ...
 
     def state(self) -> str:
         """What a reader must know that goes on after these lines."""
+        ...
+
+    def rows(self) -> Iterable[Usage]:
+        """What the lines told. Asked for once, at the end."""
         ...
 
 

@@ -96,7 +96,6 @@ class _Lines:
     def __init__(self, file: Any, sessions: Sessions) -> None:
         self._file = file
         self._sessions = sessions
-        self._rows: list[Usage] = []
 
     def read(self, found: Found, path: Path, mark: Bookmark | None) -> tuple[list[Usage], Bookmark]:
         offset, state = 0, ""
@@ -110,14 +109,12 @@ class _Lines:
             offset, state = mark.offset, mark.state
         reader = self._sessions.new_reader(path, state)
         end, rest = self._follow(reader, offset, found.size)
-        self._rows += reader.finish()
         state = reader.state()
         if rest:
             # A last line without its end: counted when it is whole, and read again when more is there.
-            self._rows += reader.feed(rest, end)
-            self._rows += reader.finish()
+            reader.feed(rest, end)
         next_mark = _print(descriptor, end) if end else ""
-        return self._rows, _mark(found, offset=end, mark=next_mark, state=state)
+        return list(reader.rows()), _mark(found, offset=end, mark=next_mark, state=state)
 
     def _follow(self, reader: LineReader, offset: int, size: int) -> tuple[int, bytes]:
         """Feeds the complete lines. Gives where they end, and the line that has no end yet if it may tell something."""
@@ -161,15 +158,21 @@ class _Lines:
 
     def _search(self, reader: LineReader, buffer: bytearray, end: int, needles: Sequence[bytes], offset: int) -> None:
         """Feeds the lines before `end` that hold a needle, in order."""
-        rows, feed = self._rows, reader.feed
+        feed, seek, back = reader.feed, buffer.find, buffer.rfind
+        if len(needles) == 1:
+            needle = needles[0]
+            at = find(buffer, needle, 0, end)
+            while at >= 0:
+                start = back(b"\n", 0, at) + 1
+                stop = seek(b"\n", at, end)
+                feed(bytes(buffer[start:stop]), offset + start)
+                at = find(buffer, needle, stop, end)
+            return
         where = [find(buffer, needle, 0, end) for needle in needles]
-        while True:
-            at = min((one for one in where if one >= 0), default=-1)
-            if at < 0:
-                return
-            start = buffer.rfind(b"\n", 0, at) + 1
-            stop = buffer.find(b"\n", at, end)
-            rows += feed(bytes(buffer[start:stop]), offset + start)
+        while (at := min((one for one in where if one >= 0), default=-1)) >= 0:
+            start = back(b"\n", 0, at) + 1
+            stop = seek(b"\n", at, end)
+            feed(bytes(buffer[start:stop]), offset + start)
             for number, needle in enumerate(needles):
                 if 0 <= where[number] < stop:
                     where[number] = find(buffer, needle, stop, end)

@@ -20,14 +20,14 @@ class Tokens(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    usage: Tokens
+    usage: Tokens | None = None
     id: str | None = None
     model: str | None = None
 
 
 class Line(msgspec.Struct):
     message: Message
-    timestamp: str
+    timestamp: str = ""
     sessionId: str | None = None  # noqa: N815 - as the CLI writes it
     requestId: str | None = None  # noqa: N815
     cwd: str | None = None
@@ -44,3 +44,20 @@ def read_line(line: bytes) -> Line | None:
         return _decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def make_line(
+    names: tuple[str, str, str, str, str],
+    tokens: tuple[int, int, int, int, int, int],
+    *,
+    created: bool,
+    timestamp: str,
+    side: bool,
+    speed: str,
+    cost: float | None,
+) -> Line:
+    """A line out of parts that were looked at one by one: message, request, session, folder, model; and its tokens."""
+    message, request, session, cwd, model = names
+    given, output, written, read, short, hour = tokens
+    usage = Tokens(given, output, written, read, Created(short, hour) if created else None, speed or None)
+    return Line(Message(usage, message, model), timestamp, session, request, cwd, side, cost)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agented.backends.contract import Place, Usage
 from agented.kit import loose
+
+if TYPE_CHECKING:
+    from agented.backends.codex.wire import Counts
 
 _TOKENS = (
     "input_tokens",
@@ -48,6 +51,8 @@ class _Reader:
     """
 
     def __init__(self, path: Path, state: Mapping[str, Any]) -> None:
+        from agented.backends.codex.wire import read_line
+
         self._session = loose.string(state.get("session")) or path.stem
         self._workdir = loose.string(state.get("workdir"))
         self._model = loose.string(state.get("model"))
@@ -62,23 +67,29 @@ class _Reader:
         self._total: _Counts | None = tuple(total) if len(total) == len(_TOKENS) else None
         self._first: Usage | None = None
         """The first of what may be a replay: the next one tells."""
+        self._rows: list[Usage] = []
+        self._read = read_line
 
-    def feed(self, line: bytes, offset: int) -> Iterable[Usage]:
+    def feed(self, line: bytes, offset: int) -> None:
+        if b'"token_count"' in line and (read := self._read(line)) is not None and read.type == "event_msg":
+            told = read.payload
+            if told is not None and told.type == "token_count" and told.info is not None:
+                total, last = _of_wire(told.info.total_token_usage), _of_wire(told.info.last_token_usage)
+                self._tell(loose.micros(read.timestamp), total, last, told.model or told.info.model or "")
+            return
         value = loose.read_object(line.decode("utf-8", "replace"))
         if value is None:
-            return ()
+            return
         kind, payload = value.get("type"), loose.mapping(value.get("payload"))
         if kind == "session_meta":
             self._begin(payload)
         elif kind == "turn_context":
             self._turn(payload)
         elif kind == "event_msg" and payload.get("type") == "token_count":
-            return self._tell(value, payload)
-        return ()
-
-    def finish(self) -> Iterable[Usage]:
-        first, self._first = self._first, None
-        return () if first is None else (first,)
+            info = loose.mapping(payload.get("info"))
+            at = loose.micros(value.get("timestamp")) or _millis(value.get("timestamp"))
+            total, last = _counts(info.get("total_token_usage")), _counts(info.get("last_token_usage"))
+            self._tell(at, total, last, loose.string(payload.get("model")) or loose.string(info.get("model")))
 
     def state(self) -> str:
         kept = {
@@ -92,6 +103,9 @@ class _Reader:
             "total": self._total,
         }
         return json.dumps({name: value for name, value in kept.items() if value}, separators=(",", ":"))
+
+    def rows(self) -> Sequence[Usage]:
+        return self._rows if self._first is None else [*self._rows, self._first]
 
     def _begin(self, payload: Mapping[str, Any]) -> None:
         if self._known:
@@ -110,31 +124,32 @@ class _Reader:
         tier = payload.get("service_tier", loose.mapping(payload.get("settings")).get("service_tier"))
         self._fast = tier in ("fast", "priority")
 
-    def _tell(self, value: Mapping[str, Any], payload: Mapping[str, Any]) -> Iterable[Usage]:
-        info = loose.mapping(payload.get("info"))
-        total, last = _counts(info.get("total_token_usage")), _counts(info.get("last_token_usage"))
-        before, told = self._total, total
+    def _tell(self, at: int | None, total: _Counts | None, last: _Counts | None, model: str) -> None:
+        before = self._total
         if total is not None:
             self._total = total
-        at = loose.micros(value.get("timestamp")) or _millis(value.get("timestamp"))
-        if at is None or (told is not None and told == before):
-            return ()
-        if last is None and told is not None:
-            last = told if before is None else tuple(max(0, now - then) for now, then in zip(told, before, strict=True))
+        if at is None or (total is not None and total == before):
+            return
+        if last is None and total is not None:
+            last = total if before is None else tuple(max(0, now - then) for now, then in zip(total, before, strict=True))
         if last is None or not any(last):
-            return ()
-        row = self._row(last, at, loose.string(payload.get("model")) or loose.string(info.get("model")))
-        return self._past_replay(row) if self._replays else (row,)
+            return
+        if self._replays:
+            self._past_replay(self._row(last, at, model))
+        else:
+            self._rows.append(self._row(last, at, model))
 
-    def _past_replay(self, row: Usage) -> Iterable[Usage]:
+    def _past_replay(self, row: Usage) -> None:
         first, self._first = self._first, None
         if not self._origin:
             self._first, self._origin = row, row.at
-            return ()
+            return
         if 0 <= row.at - self._origin < _SECOND:
-            return ()
+            return
         self._replays = False
-        return (row,) if first is None else (first, row)
+        if first is not None:
+            self._rows.append(first)
+        self._rows.append(row)
 
     def _row(self, tokens: _Counts, at: int, model: str) -> Usage:
         given, cached, written, output, reasoning = tokens
@@ -161,6 +176,18 @@ class _Reader:
             reasoning,
             fast=self._fast,
         )
+
+
+def _of_wire(counts: Counts | None) -> _Counts | None:
+    if counts is None:
+        return None
+    return (
+        counts.input_tokens,
+        counts.cached_input_tokens,
+        counts.cache_write_input_tokens,
+        counts.output_tokens,
+        counts.reasoning_output_tokens,
+    )
 
 
 def _counts(value: Any) -> _Counts | None:

@@ -45,21 +45,22 @@ class _Reader:
     def __init__(self, path: Path, state: Mapping[str, Any]) -> None:
         self._session = loose.string(state.get("session")) or path.stem
         self._workdir = loose.string(state.get("workdir")) or _workdir(path)
+        self._rows: list[Usage] = []
 
-    def feed(self, line: bytes, offset: int) -> Iterable[Usage]:
+    def feed(self, line: bytes, offset: int) -> None:
         value = loose.read_object(line.decode("utf-8", "replace"))
         if value is None:
             return
         self._session = loose.string(value.get("sessionId")) or self._session
         changed = loose.items(loose.mapping(value.get("$set")).get("messages"))
         for message in (value, *changed):
-            yield from _usage(loose.mapping(message), self._session, self._workdir, offset)
-
-    def finish(self) -> Iterable[Usage]:
-        return ()
+            self._rows += _usage(loose.mapping(message), self._session, self._workdir, offset)
 
     def state(self) -> str:
         return json.dumps({"session": self._session, "workdir": self._workdir})
+
+    def rows(self) -> Sequence[Usage]:
+        return self._rows
 
 
 def _usage(message: Mapping[str, Any], session: str, workdir: str, rank: int) -> Iterator[Usage]:

@@ -51,14 +51,14 @@ class OpenCodeSessions:
 
 
 class _NoLines:
-    def feed(self, line: bytes, offset: int) -> Iterable[Usage]:
-        return ()
-
-    def finish(self) -> Iterable[Usage]:
-        return ()
+    def feed(self, line: bytes, offset: int) -> None:
+        pass
 
     def state(self) -> str:
         return ""
+
+    def rows(self) -> Iterable[Usage]:
+        return ()
 
 
 def _open(path: Path) -> sqlite3.Connection:
