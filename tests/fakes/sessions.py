@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 _MTOK = Decimal(1_000_000)
 # Dollars for a million tokens: input, output, cache read, cache write, cache write for an hour.
@@ -31,7 +31,7 @@ PRICES: Mapping[str, tuple[str, str, str, str, str]] = {
 LONG = {"gemini-2.5-pro": (200_000, ("2.5", "15", "0.25", "0", "0"))}
 FAST = {"claude-opus-5": 2}
 COLUMNS = ("messages", "input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
-_FILLER = "The quick brown fox says \\\"usage\\\":{ and jumps over the lazy dog, \\n  then reads the next file.\\t"
+_FILLER = 'The quick brown fox says \\"usage\\":{ and jumps over the lazy dog, \\n  then reads the next file.\\t'
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Tree:
         return (_FILLER * (size // len(_FILLER) + 1))[: size // len(_FILLER) * len(_FILLER)]
 
     @contextmanager
-    def file(self, path: Path, mode: str = "w") -> Iterator[TextIO]:
+    def file(self, path: Path, mode: str = "w") -> Iterator[IO[str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open(mode, encoding="utf-8") as out:
             yield out
@@ -145,7 +145,7 @@ class Tree:
             self.claude_answer(out, fork.stem)
         return path
 
-    def claude_answer(self, out: TextIO, session: str, *, side: bool = False) -> list[str]:
+    def claude_answer(self, out: IO[str], session: str, *, side: bool = False) -> list[str]:
         """An answer and what came before it; gives its lines."""
         rng, at = self.rng, self.tick()
         model = rng.choice(["claude-opus-4-5", "claude-opus-4-5", "claude-opus-5", "claude-haiku-4-5", "house-model"])
@@ -160,6 +160,7 @@ class Tree:
             f'[{{"type":"tool_result","content":"{self.filler()}"}}]}},"toolUseResult":{{"totalTokens":9,"usage":'
             f'{{"input_tokens":7,"output_tokens":9}}}},"uuid":"{self.new_id("u")}","timestamp":"{stamp(at)}",{common}}}\n'
         ]
+        said = self.filler(self.pad // 4)
         created = f',"cache_creation":{{"ephemeral_5m_input_tokens":{written},"ephemeral_1h_input_tokens":{hour}}}'
         for part in (1, output // 2 or 1, output):
             at += timedelta(milliseconds=1200)
@@ -170,7 +171,7 @@ class Tree:
             )
             lines.append(
                 f'{{"parentUuid":"p","isSidechain":{json.dumps(side)},"message":{{"model":"{model}","id":"{message}",'
-                f'"type":"message","role":"assistant","content":[{{"type":"text","text":"{self.filler(self.pad // 4)}"}},'
+                f'"type":"message","role":"assistant","content":[{{"type":"text","text":"{said}"}},'
                 f'{{"type":"tool_use","name":"Write","input":{{"usage":{{"input_tokens":5}}}}}}],"usage":{usage}}},'
                 f'"requestId":"{request}","type":"assistant","uuid":"{self.new_id("u")}","timestamp":"{stamp(at)}",'
                 f"{common}}}\n"
@@ -216,7 +217,7 @@ class Tree:
         name = f"rollout-{at:%Y-%m-%dT%H-%M-%S}-{session}.jsonl"
         return self.home / folder / "sessions" / f"{at:%Y/%m/%d}" / name
 
-    def _codex_head(self, out: TextIO, session: str, at: datetime, **more: Any) -> None:
+    def _codex_head(self, out: IO[str], session: str, at: datetime, **more: Any) -> None:
         meta = {"id": session, "cwd": "/work/sample", "cli_version": "0.169.0", "source": "exec", **more}
         for kind, payload in (
             ("session_meta", meta),
@@ -225,7 +226,7 @@ class Tree:
             line = {"timestamp": stamp(at), "type": kind, "payload": payload}
             out.write(json.dumps(line, separators=(",", ":")) + "\n")
 
-    def codex_answer(self, out: TextIO, total: list[int]) -> tuple[list[int], dict[str, Any]]:
+    def codex_answer(self, out: IO[str], total: list[int]) -> tuple[list[int], dict[str, Any]]:
         """An answer and what came before it; gives the new total and the line that told of it."""
         rng, at = self.rng, self.tick()
         given, output = rng.randint(1_000, 200_000), rng.randint(20, 4_000)
@@ -325,7 +326,7 @@ class Tree:
         model = rng.choice(["claude-haiku-4-5", "house-model"])
         given, output, reasoning = rng.randint(1, 9_000), rng.randint(20, 4_000), rng.randint(0, 900)
         read, written = rng.randint(0, 90_000), rng.randint(0, 9_000)
-        own = rng.choice([0, 0, Decimal(rng.randint(1, 90_000)) / 100_000])
+        own = rng.choice([Decimal(0), Decimal(0), Decimal(rng.randint(1, 90_000)) / 100_000])
         cost = own or price(model, (given, output + reasoning, read, written, 0))
         counts = {"input": given, "output": output, "cache_read": read, "cache_write": written, "reasoning": reasoning}
         self.truth.add("opencode", model, at, cost=cost or None, **counts)

@@ -248,7 +248,7 @@ def _sessions(families: Iterable[list[Answer]]) -> list[tuple[str, str, str, int
     return [(*key, *value) for key, value in seen.items()]
 
 
-def reprice(shelf: store.Shelf, counting: Counting, version: str, *, all: bool, most: int = 2000) -> int:
+def reprice(shelf: store.Shelf, counting: Counting, *, all: bool, most: int = 2000) -> int:
     """Prices what had none, or all, by a new table. Gives how many changed."""
     after, changed = ("", ""), 0
     while rows := store.to_price(shelf, all=all, after=after, most=most):
@@ -268,5 +268,4 @@ def reprice(shelf: store.Shelf, counting: Counting, version: str, *, all: bool, 
             change.add(Answer._make((name, part, rank, bool(side), at, *counts, new_cost, False, "", cell)), new=False)
             changed += 1
         change.write(())
-    store.note(shelf, "prices", version)
     return changed

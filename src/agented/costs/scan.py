@@ -147,7 +147,7 @@ def _price_again(shelf: store.Shelf, prices_file: Path | None, stamp: str) -> No
         before = store.noted(shelf, "prices")
         if before and before != prices.version:
             own = before.partition("+")[2] != prices.version.partition("+")[2]
-            reprice(shelf, Counting(prices, Days()), prices.version, all=own)
+            reprice(shelf, Counting(prices, Days()), all=own)
         store.note(shelf, "prices", prices.version)
         store.note(shelf, "price files", stamp)
         shelf.act("COMMIT")

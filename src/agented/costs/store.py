@@ -192,20 +192,10 @@ def note_sessions(shelf: Shelf, seen: Iterable[tuple[str, str, str, int, int]]) 
     shelf.act_many(sql, list(seen))
 
 
-def workdirs(shelf: Shelf, sessions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    found = {}
-    for source, session in sessions:
-        for row in shelf.ask("SELECT workdir FROM cost_sessions WHERE source = ? AND session = ?", (source, session)):
-            found[source, session] = row[0]
-    return found
-
-
-def recent_sessions(shelf: Shelf, since: int) -> list[tuple[str, str, str]]:
-    """source, session and folder of those that went on since then and have no run."""
-    rows = shelf.ask(
-        "SELECT source, session, workdir FROM cost_sessions WHERE last_at >= ? AND execution = ''", (since,)
-    )
-    return [(row[0], row[1], row[2]) for row in rows]
+def recent_sessions(shelf: Shelf, since: int) -> list[tuple[str, str, str, str]]:
+    """source, session, folder and project of those that went on since then and have no run."""
+    sql = "SELECT source, session, workdir, project FROM cost_sessions WHERE last_at >= ? AND execution = ''"
+    return [(row[0], row[1], row[2], row[3]) for row in shelf.ask(sql, (since,))]
 
 
 def own_sessions(shelf: Shelf, owners: Mapping[tuple[str, str], Owner]) -> None:
@@ -250,13 +240,16 @@ _COLUMNS = {
 _OF_SESSION = {Group.ACCOUNT, Group.PROJECT, Group.BOT, Group.EXECUTION}
 
 
-def sums(shelf: Shelf, groups: Sequence[Group], wanted: Filter) -> Iterator[tuple[tuple[str, ...], Sums]]:
+def sums(
+    shelf: Shelf, groups: Sequence[Group], wanted: Filter, *, most: int | None = None
+) -> Iterator[tuple[tuple[str, ...], Sums]]:
     """The sums of each group, in the order of their values."""
     joined = _OF_SESSION.intersection(groups, (group for group, _ in wanted.equal))
     source = "cost_cells c"
     if joined:
         source += " LEFT JOIN cost_sessions s ON s.source = c.source AND s.session = c.session"
-    terms, values = ["c.messages <> 0"], []
+    terms: list[str] = ["c.messages <> 0"]
+    values: list[Any] = []
     for term, value in (("c.day >= ?", wanted.since), ("c.day <= ?", wanted.until)):
         if value is not None:
             terms.append(term)
@@ -268,6 +261,9 @@ def sums(shelf: Shelf, groups: Sequence[Group], wanted: Filter) -> Iterator[tupl
     totals = [f"SUM(c.{name})" for name in _SUMS]
     places = ", ".join(str(number + 1) for number in range(len(names)))
     order = f" GROUP BY {places} ORDER BY {places}" if names else ""
+    if most is not None:
+        order += " LIMIT ?"
+        values.append(most)
     query = f"SELECT {', '.join([*names, *totals])} FROM {source} WHERE {' AND '.join(terms)}{order}"
     for row in shelf.ask(query, values):
         if row[len(names)] is not None:

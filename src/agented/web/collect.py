@@ -15,6 +15,8 @@ from agented.backends import api as backends_api
 from agented.backends.api import BackendsApi
 from agented.bots import api as bots_api
 from agented.bots.api import BotsApi
+from agented.costs import api as costs_api
+from agented.costs.api import CostsApi
 from agented.executions import api as executions_api
 from agented.executions.api import ExecutionsApi
 from agented.kit.web import role, still_allowed
@@ -31,6 +33,7 @@ __all__ = [
     "AccountsApi",
     "BackendsApi",
     "BotsApi",
+    "CostsApi",
     "ExecutionsApi",
     "HomeApi",
     "Live",
@@ -54,6 +57,7 @@ class Rooms:
     live: Live
     bots: BotsApi
     notices: NoticesApi
+    costs: CostsApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -65,6 +69,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         accounts_api.build_router(rooms.accounts),
         *bots_api.build_routers(rooms.bots),
         *notices_api.build_routers(rooms.notices),
+        costs_api.build_router(rooms.costs),
         _live_router(rooms.live),
     ]
 

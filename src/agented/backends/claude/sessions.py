@@ -58,10 +58,7 @@ class _Reader:
         if usage is None:
             return
         total = (
-            usage.input_tokens
-            + usage.output_tokens
-            + usage.cache_creation_input_tokens
-            + usage.cache_read_input_tokens
+            usage.input_tokens + usage.output_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens
         )
         rank = (total << 1) | (usage.speed is not None) | (0 if read.isSidechain else _OWN)
         # What nothing names is told from others by where it stands, the same in every copy of the file.

@@ -131,7 +131,9 @@ class _Reader:
         if at is None or (total is not None and total == before):
             return
         if last is None and total is not None:
-            last = total if before is None else tuple(max(0, now - then) for now, then in zip(total, before, strict=True))
+            last = (
+                total if before is None else tuple(max(0, now - then) for now, then in zip(total, before, strict=True))
+            )
         if last is None or not any(last):
             return
         if self._replays:
