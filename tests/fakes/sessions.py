@@ -71,10 +71,8 @@ def price(model: str, tokens: tuple[int, int, int, int, int], *, fast: bool = Fa
     if model not in PRICES:
         return None
     beyond, dear = LONG.get(model, (0, PRICES[model]))
-    total = Decimal(0)
-    for count, base, more in zip(tokens, PRICES[model], dear, strict=True):
-        over = max(0, count - beyond) if beyond else 0
-        total += (count - over) * Decimal(base) + over * Decimal(more)
+    long = beyond and tokens[0] + sum(tokens[2:]) > beyond
+    total = sum(count * Decimal(one) for count, one in zip(tokens, dear if long else PRICES[model], strict=True))
     return total * (FAST.get(model, 1) if fast else 1) / _MTOK
 
 
@@ -93,6 +91,7 @@ class Tree:
         self.written = 0
         self._now = datetime(2026, 10, 1, 8, 0, tzinfo=UTC)
         self._number = 0
+        self._totals: dict[str, list[int]] = {}
 
     def new_id(self, prefix: str) -> str:
         self._number += 1
@@ -186,13 +185,10 @@ class Tree:
         """A session; with its extras: a helper's file that begins with a replay, a branch, a torn last line."""
         session, start = self._begin("thr-"), self._now
         path = self._codex_path(folder, session, start)
-        told: list[dict[str, Any]] = []
         with self.file(path) as out:
             self._codex_head(out, session, start)
-            total = [0, 0, 0, 0]
-            for _ in range(answers):
-                total, event = self.codex_answer(out, total)
-                told.append(event)
+            told = [self.codex_answer(out) for _ in range(answers)]
+            total = self._totals[out.name]
             if extras:
                 out.write(json.dumps(told[-1])[:60])
         if not extras or len(told) < 2:
@@ -204,13 +200,15 @@ class Tree:
             for number, event in enumerate(told):
                 at = start + timedelta(microseconds=number * 100)
                 out.write(json.dumps({**event, "timestamp": stamp(at)}, separators=(",", ":")) + "\n")
-            self.codex_answer(out, total)
+            self._totals[out.name] = total
+            self.codex_answer(out)
         branch, start = self.new_id("thr-"), self.tick()
         with self.file(self._codex_path(folder, branch, start)) as out:
             self._codex_head(out, branch, start, forked_from_id=session)
             for event in told:
                 out.write(json.dumps(event, separators=(",", ":")) + "\n")
-            self.codex_answer(out, total)
+            self._totals[out.name] = total
+            self.codex_answer(out)
         return path
 
     def _codex_path(self, folder: str, session: str, at: datetime) -> Path:
@@ -226,13 +224,14 @@ class Tree:
             line = {"timestamp": stamp(at), "type": kind, "payload": payload}
             out.write(json.dumps(line, separators=(",", ":")) + "\n")
 
-    def codex_answer(self, out: IO[str], total: list[int]) -> tuple[list[int], dict[str, Any]]:
-        """An answer and what came before it; gives the new total and the line that told of it."""
+    def codex_answer(self, out: IO[str]) -> dict[str, Any]:
+        """An answer and what came before it; gives the line that told of it."""
         rng, at = self.rng, self.tick()
         given, output = rng.randint(1_000, 200_000), rng.randint(20, 4_000)
         cached, reasoning = rng.randint(0, given), rng.randint(0, output)
         last = [given, cached, output, reasoning]
-        total = [one + more for one, more in zip(total, last, strict=True)]
+        before = self._totals.get(out.name, [0, 0, 0, 0])
+        total = self._totals[out.name] = [one + more for one, more in zip(before, last, strict=True)]
         item = f'{{"type":"function_call_output","output":"{self.filler(self.pad * 2)}"}}'
         out.write(f'{{"timestamp":"{stamp(at)}","type":"response_item","payload":{item}}}\n')
         info = {"total_token_usage": _codex_counts(total), "last_token_usage": _codex_counts(last)}
@@ -257,7 +256,7 @@ class Tree:
             cache_read=cached,
             reasoning=reasoning,
         )
-        return total, {**event, "timestamp": stamp(self._now)}
+        return {**event, "timestamp": stamp(self._now)}
 
     def gemini(self, answers: int, *, whole: bool = False) -> Path:
         """A session as a log of changes, in which each message is written again; or, as older ones are, as a whole."""

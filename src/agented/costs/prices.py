@@ -20,15 +20,16 @@ PICO = 10**12
 
 _THRESHOLD = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 _DATED = re.compile(r"[-@]20\d{6}$")
-_VERSION = re.compile(r"(claude-[a-z]+-\d+)\.(\d+)")
+_VERSION = re.compile(r"(-\d+)\.(\d+)")
 _THOUSAND = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Picodollars a token. `above` is the number of tokens from which the second prices hold; 0 for never.
+    """Picodollars a token. `above` is the number of tokens beyond which the second prices hold; 0 for never.
 
-    fast: thousandths of the price that a faster answer costs.
+    whole: they then hold for the whole answer, counted by what was asked; else for those tokens of each kind that are
+    beyond. fast: thousandths of the price that a faster answer costs.
     """
 
     input: int = 0
@@ -42,6 +43,7 @@ class Price:
     read2: int = 0
     write2: int = 0
     hour2: int = 0
+    whole: int = 0
     fast: int = _THOUSAND
 
     def to_dict(self) -> dict[str, int]:
@@ -51,7 +53,15 @@ class Price:
     def cost(
         self, input: int, output: int, cache_read: int, cache_write: int, cache_write_1h: int, *, fast: bool = False
     ) -> int:
-        """Picodollars of one message. Of each kind of token, those beyond the threshold have the second price."""
+        """Picodollars of one answer."""
+        if self.whole:
+            if input + cache_read + cache_write + cache_write_1h > self.above:
+                asked = (self.input2, self.output2, self.read2, self.write2, self.hour2)
+            else:
+                asked = (self.input, self.output, self.read, self.write, self.hour)
+            counts = (input, output, cache_read, cache_write, cache_write_1h)
+            total = sum(count * price for count, price in zip(counts, asked, strict=True))
+            return total * self.fast // _THOUSAND if fast else total
         total = (
             self._of(input, self.input, self.input2)
             + self._of(output, self.output, self.output2)
@@ -95,6 +105,8 @@ def read_entry(entry: Mapping[str, Any]) -> Price | None:
         output2=get(f"output_cost_per_token{tier}", output) if above else 0,
         read2=get(f"{cached}{tier}", read) if above else 0,
         write2=get(f"cache_creation_input_token_cost{tier}", write) if above else 0,
+        # Who offers an hour's cache asks more for what is beyond, the others for all of a long answer.
+        whole=int(above > 0 and "cache_creation_input_token_cost_above_1hr" not in entry),
         hour2=get(f"cache_creation_input_token_cost_above_1hr{tier}", second * 2) if above else 0,
         fast=_fast(entry, first),
     )
@@ -158,7 +170,7 @@ def _names(model: str, provider: str) -> list[str]:
         underscored = provider.replace("-", "_")
         names += [f"{maker}/{name}" for maker in dict.fromkeys((provider, underscored)) for name in names[:4]]
     head, _, tail = bare.partition("/")
-    if tail and head in ("anthropic", "openai", "google", "gemini", "vertex_ai"):
+    if tail and head in ("anthropic", "openai", "google", "vertex_ai"):
         names += [tail, _DATED.sub("", tail)]
     return names
 

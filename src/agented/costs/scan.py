@@ -24,8 +24,19 @@ _MOST_FORKS = 4
 _Read = tuple[list[Any], list[Any], tuple[Any, ...]]
 
 
-def scan(home: Path, folder: Path, backends: Sequence[Backend], *, prices_file: Path | None = None) -> dict[str, Any]:
-    """Reads what is new below the home folder and gives the sums of all ever read, by source, model and day."""
+def scan(
+    home: Path,
+    folder: Path,
+    backends: Sequence[Backend],
+    *,
+    prices_file: Path | None = None,
+    zone: str | None = None,
+    fork_from: int = _WORTH_FORKING,
+) -> dict[str, Any]:
+    """Reads what is new below the home folder and gives the sums of all ever read, by source, model and day.
+
+    zone: whose days; by default the machine's. fork_from: as many new bytes are read by several processes.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     sources = {one.name: Source(one.name, one.sessions) for one in backends if one.sessions is not None}
     with closing(store.open_own(str(folder / _FILE))) as kept:
@@ -34,9 +45,10 @@ def scan(home: Path, folder: Path, backends: Sequence[Backend], *, prices_file: 
         marks = store.files(shelf)
         stamp = _stamp(prices_file)
         if marks.keys() - found.keys() or not all(is_read(one, marks.get(one.path)) for one in found.values()):
-            _collect(shelf, found, sources, prices_file)
+            counting = Counting(load_prices(prices_file), Days(zone))
+            _collect(shelf, found, sources, counting, fork_from)
         if store.noted(shelf, "price files") != stamp:
-            _price_again(shelf, prices_file, stamp)
+            _price_again(shelf, prices_file, stamp, zone)
         return {"totals": [_total(*row) for row in store.sums(shelf, _GROUPS, Filter())]}
 
 
@@ -74,15 +86,17 @@ def _stamp(own: Path | None) -> str:
     return " ".join(f"{stat.st_size}/{stat.st_mtime_ns}" for stat in stats)
 
 
-def _collect(shelf: store.Shelf, found: dict[str, Found], sources: dict[str, Source], prices_file: Path | None) -> None:
+def _collect(
+    shelf: store.Shelf, found: dict[str, Found], sources: dict[str, Source], counting: Counting, fork_from: int
+) -> None:
     """One transaction: a scan that is killed has read nothing, and two at once wait for each other."""
     shelf.act("BEGIN IMMEDIATE")
     try:
         marks = store.files(shelf)
         todo = [one for one in found.values() if not is_read(one, marks.get(one.path))]
-        ledger, counting = Ledger(), Counting(load_prices(prices_file), Days())
+        ledger = Ledger()
         ledger.begin(shelf)
-        for answers, next_marks in _batches(_read_all(todo, marks, sources, counting)):
+        for answers, next_marks in _batches(_read_all(todo, marks, sources, counting, fork_from)):
             ledger.put(shelf, answers, next_marks)
         store.drop_files(shelf, marks.keys() - found.keys())
         shelf.act("COMMIT")
@@ -92,7 +106,11 @@ def _collect(shelf: store.Shelf, found: dict[str, Found], sources: dict[str, Sou
 
 
 def _read_all(
-    todo: Sequence[Found], marks: dict[str, Bookmark], sources: dict[str, Source], counting: Counting
+    todo: Sequence[Found],
+    marks: dict[str, Bookmark],
+    sources: dict[str, Source],
+    counting: Counting,
+    fork_from: int,
 ) -> Iterator[_Read]:
     def read(found: Found) -> _Read:
         rows, mark = read_new(found, marks.get(found.path), sources[found.source].sessions)
@@ -100,7 +118,7 @@ def _read_all(
 
     fresh = sum(found.size - (mark.offset if (mark := marks.get(found.path)) else 0) for found in todo)
     count = min(os.cpu_count() or 1, _MOST_FORKS)
-    if fresh < _WORTH_FORKING or count < 2 or not can_fork():
+    if fresh < fork_from or count < 2 or not can_fork():
         yield from map(read, todo)
         return
     for _, _, result in spread(_shares(todo, count), read):
@@ -139,7 +157,7 @@ def _batches(reads: Iterable[_Read]) -> Iterator[tuple[list[Answer], list[Bookma
     yield answers, marks
 
 
-def _price_again(shelf: store.Shelf, prices_file: Path | None, stamp: str) -> None:
+def _price_again(shelf: store.Shelf, prices_file: Path | None, stamp: str, zone: str | None) -> None:
     """A new table prices what had no price; a person's own file has a say about everything."""
     shelf.act("BEGIN IMMEDIATE")
     try:
@@ -147,7 +165,7 @@ def _price_again(shelf: store.Shelf, prices_file: Path | None, stamp: str) -> No
         before = store.noted(shelf, "prices")
         if before and before != prices.version:
             own = before.partition("+")[2] != prices.version.partition("+")[2]
-            reprice(shelf, Counting(prices, Days()), all=own)
+            reprice(shelf, Counting(prices, Days(zone)), all=own)
         store.note(shelf, "prices", prices.version)
         store.note(shelf, "price files", stamp)
         shelf.act("COMMIT")

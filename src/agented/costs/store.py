@@ -79,7 +79,28 @@ class Shelf:
 
 def shelf_of(conn: sa.Connection) -> Shelf:
     """The ledger within a transaction of the server's database."""
-    return Shelf(conn.connection.cursor(), numbered=conn.dialect.name != "sqlite")
+    return Shelf(_Within(conn), numbered=conn.dialect.name != "sqlite")
+
+
+class _Within:
+    """A cursor of the server's database: what the driver complains of is told as it is everywhere."""
+
+    def __init__(self, conn: sa.Connection) -> None:
+        self._conn = conn
+        self._result: sa.CursorResult[Any] | None = None
+
+    def execute(self, sql: str, values: Any = (), /) -> None:
+        self._result = self._conn.exec_driver_sql(sql, tuple(values))
+
+    def executemany(self, sql: str, values: Any, /) -> None:
+        self._conn.exec_driver_sql(sql, [tuple(row) for row in values])
+
+    def fetchall(self) -> Sequence[Any]:
+        assert self._result is not None
+        return self._result.fetchall()
+
+    def close(self) -> None:
+        self._result = None
 
 
 def open_own(path: str) -> sqlite3.Connection:
@@ -244,7 +265,7 @@ def sums(
     shelf: Shelf, groups: Sequence[Group], wanted: Filter, *, most: int | None = None
 ) -> Iterator[tuple[tuple[str, ...], Sums]]:
     """The sums of each group, in the order of their values."""
-    joined = _OF_SESSION.intersection(groups, (group for group, _ in wanted.equal))
+    joined = _OF_SESSION.intersection([*groups, *(group for group, _ in wanted.equal)])
     source = "cost_cells c"
     if joined:
         source += " LEFT JOIN cost_sessions s ON s.source = c.source AND s.session = c.session"
