@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from agented.backends.contract import Backend
+from agented.backends.contract import Backend, Place
 from agented.costs import store
 from agented.costs.ledger import Counting, Days, Ledger, reprice
 from agented.costs.model import Answer, Bookmark, Found, Owner, Source
 from agented.costs.prices import Prices, load_prices
-from agented.costs.reading import find_files, is_read, read_new
+from agented.costs.reading import Finder, read_new
 from agented.kit.clock import Clock, to_micros
 from agented.kit.db import Database
 
@@ -57,6 +57,7 @@ class Collector:
     _days: Days | None = None
     _marks: dict[str, Bookmark] | None = None
     _owed: bool = True
+    _finders: dict[Home, Finder] = field(default_factory=dict)
     _round: threading.Lock = field(default_factory=threading.Lock)
     _asked: threading.Event = field(default_factory=threading.Event)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -99,11 +100,10 @@ class Collector:
         sources = {one.name: Source(one.name, one.sessions) for one in self.backends() if one.sessions is not None}
         marks = self._known_marks()
         self._price_again()
-        found = self._find(sources, account)
-        todo = [one for one in found.values() if not is_read(one, marks.get(one.path))]
-        added, since = self._read(todo, marks, sources) if todo else (0, None)
-        if account is None:
-            self._forget(marks.keys() - found.keys())
+        fresh = self._look(sources, marks, account)
+        added, since = self._read(fresh, marks, sources) if fresh else (0, None)
+        if account is None and (fresh or not self.collected_at):
+            self._forget(marks)
         self._say_whose(since)
         self.collected_at = self.clock.now()
         return added
@@ -114,16 +114,26 @@ class Collector:
                 self._marks = store.files(store.shelf_of(conn))
         return self._marks
 
-    def _find(self, sources: Mapping[str, Source], account: str | None) -> dict[str, Found]:
-        found: dict[str, Found] = {}
-        for home in self.homes():
-            source = sources.get(home.source)
-            if source is None or (account is not None and home.account != account):
-                continue
-            places = source.sessions.own_places(self.person) if home.path is None else source.sessions.places(home.path)
-            for one in find_files(places, home.source, home.account):
-                found.setdefault(one.path, one)
-        return found
+    def _look(self, sources: Mapping[str, Source], marks: Mapping[str, Bookmark], account: str | None) -> list[Found]:
+        """The files in which there may be something new. One that two homes hold is the first's."""
+        homes = list(self.homes())
+        self._finders = {home: self._finders.get(home) or self._finder(home, sources) for home in homes}
+        fresh: dict[str, Found] = {}
+        for home, finder in self._finders.items():
+            if account is None or home.account == account:
+                for found in finder.look(marks):
+                    fresh.setdefault(found.path, found)
+        return list(fresh.values())
+
+    def _finder(self, home: Home, sources: Mapping[str, Source]) -> Finder:
+        source = sources.get(home.source)
+        if source is None:
+            places: Sequence[Place] = ()
+        elif home.path is None:
+            places = source.sessions.own_places(self.person)
+        else:
+            places = source.sessions.places(home.path)
+        return Finder(places, home.source, home.account)
 
     def _read(
         self, todo: Sequence[Found], marks: dict[str, Bookmark], sources: Mapping[str, Source]
@@ -157,14 +167,15 @@ class Collector:
         marks.update((mark.path, mark) for mark in read)
         return added
 
-    def _forget(self, gone: Iterable[str]) -> None:
-        paths = list(gone)
-        if not paths:
-            return
-        with self.db.write() as conn:
-            store.drop_files(store.shelf_of(conn), paths)
-        for path in paths:
-            self._known_marks().pop(path, None)
+    def _forget(self, marks: dict[str, Bookmark]) -> None:
+        """How far files were read that are gone; what they told stays."""
+        there = {path for finder in self._finders.values() for path in finder.paths()}
+        gone = [path for path in marks if path not in there]
+        if gone:
+            with self.db.write() as conn:
+                store.drop_files(store.shelf_of(conn), gone)
+            for path in gone:
+                del marks[path]
 
     def _say_whose(self, since: int | None) -> None:
         """Of the sessions that went on since a time and are nobody's yet. None when no session did."""

@@ -7,7 +7,8 @@ the CLI's needles are read as JSON.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,47 +22,110 @@ _LONGEST = 64 << 20
 _HEAD = 1024
 _TAIL = 64
 _DEEPEST = 12
+_UNSURE_NS = 2_000_000_000
 
 
-def find_files(places: Iterable[Place], source: str, account: str) -> Iterator[Found]:
-    """The session files of an account, each once. Folders that cannot be read hold none."""
-    for place in places:
-        yield from _walk(str(place.folder), place, source, account, not place.within, 0)
+class Finder:
+    """The session files of one home. What stands in a folder is listed again only when the folder has changed."""
 
+    def __init__(self, places: Sequence[Place], source: str, account: str) -> None:
+        self._places = places
+        self._source = source
+        self._account = account
+        self._folders: dict[tuple[int, str], _Folder] = {}
 
-def _walk(folder: str, place: Place, source: str, account: str, within: bool, depth: int) -> Iterator[Found]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        name = entry.name
+    def look(self, marks: Mapping[str, Bookmark]) -> list[Found]:
+        """The files in which there may be something new. Folders that cannot be read hold none."""
+        fresh: list[Found] = []
+        for number, place in enumerate(self._places):
+            self._visit(number, place, str(place.folder), not place.within, 0, marks, fresh)
+        return fresh
+
+    def paths(self) -> Iterator[str]:
+        """Of all files that were seen when it looked last."""
+        for folder in self._folders.values():
+            yield from folder.files
+
+    def _visit(
+        self,
+        number: int,
+        place: Place,
+        path: str,
+        within: bool,
+        depth: int,
+        marks: Mapping[str, Bookmark],
+        fresh: list[Found],
+    ) -> None:
+        stat = os.stat
+        folders, visit = self._folders, self._visit
         try:
-            if name.endswith(place.suffix) and within and name.startswith(place.prefix) and entry.is_file():
-                stat = entry.stat()
-                size, mtime = stat.st_size, stat.st_mtime_ns
-                if place.kept is Kept.DATABASE:
-                    size, mtime = _with_log(entry.path, size, mtime)
-                yield Found(entry.path, source, account, place.kept, size, mtime, stat.st_ino)
-            elif place.deep and depth < _DEEPEST and entry.is_dir(follow_symlinks=False):
-                inside = within or name == place.within
-                yield from _walk(entry.path, place, source, account, inside, depth + 1)
+            changed = stat(path).st_mtime_ns
         except OSError:
-            continue
+            self._drop(number, path)
+            return
+        folder = folders.get((number, path))
+        if folder is None or folder.changed != changed or folder.unsure:
+            listed = _list(path, place, within, depth, changed)
+            for inner in () if folder is None else folder.folders.keys() - listed.folders.keys():
+                self._drop(number, inner)
+            folder = folders[number, path] = listed
+        get, database = marks.get, place.kept is Kept.DATABASE
+        for file in folder.files:
+            try:
+                now = stat(file)
+            except OSError:
+                continue
+            size, mtime = now.st_size, now.st_mtime_ns
+            if database:
+                size, mtime = _with_log(file, size, mtime)
+            mark = get(file)
+            if mark is None or mark[2] != mtime or mark[1] != size or mark[3] != now.st_ino:
+                fresh.append(Found(file, self._source, self._account, place.kept, size, mtime, now.st_ino))
+        for inner, inside in folder.folders.items():
+            visit(number, place, inner, inside, depth + 1, marks, fresh)
+
+    def _drop(self, number: int, path: str) -> None:
+        folder = self._folders.pop((number, path), None)
+        for inner in () if folder is None else folder.folders:
+            self._drop(number, inner)
+
+
+class _Folder:
+    """What stood in a folder. unsure: it changed so lately that a further change could not be told by its time."""
+
+    __slots__ = ("changed", "files", "folders", "unsure")
+
+    def __init__(self, changed: int, files: list[str], folders: dict[str, bool], *, unsure: bool) -> None:
+        self.changed = changed
+        self.files = files
+        self.folders = folders
+        self.unsure = unsure
+
+
+def _list(path: str, place: Place, within: bool, depth: int, changed: int) -> _Folder:
+    files: list[str] = []
+    folders: dict[str, bool] = {}
+    unsure = time.time_ns() - changed < _UNSURE_NS
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = entry.name
+                if within and name.endswith(place.suffix) and name.startswith(place.prefix) and entry.is_file():
+                    files.append(entry.path)
+                elif place.deep and depth < _DEEPEST and entry.is_dir(follow_symlinks=False):
+                    folders[entry.path] = within or name == place.within
+    except OSError:
+        return _Folder(changed, files, folders, unsure=True)
+    return _Folder(changed, files, folders, unsure=unsure)
 
 
 def _with_log(path: str, size: int, mtime: int) -> tuple[int, int]:
     """What was added to a database may stand in the log beside it alone."""
     try:
-        log = os.stat(f"{path}-wal")  # noqa: PTH116 - hot
+        log = os.stat(f"{path}-wal")
     except OSError:
         return size, mtime
     return size + log.st_size, max(mtime, log.st_mtime_ns)
-
-
-def is_read(found: Found, mark: Bookmark | None) -> bool:
-    """Whether there is nothing new in it."""
-    return mark is not None and mark.mtime == found.mtime and mark.size == found.size and mark.inode == found.inode
 
 
 def read_new(found: Found, mark: Bookmark | None, sessions: Sessions) -> tuple[list[Usage], Bookmark]:

@@ -13,7 +13,7 @@ from agented.costs import store
 from agented.costs.ledger import Counting, Days, Ledger, reprice
 from agented.costs.model import Answer, Bookmark, CellKey, Filter, Found, Group, Source, Sums
 from agented.costs.prices import SHIPPED, Prices, load_prices, to_dollars
-from agented.costs.reading import find_files, is_read, read_new
+from agented.costs.reading import Finder, read_new
 from agented.kit.forks import can_fork, spread
 
 _FILE = "costs.db"
@@ -41,12 +41,13 @@ def scan(
     sources = {one.name: Source(one.name, one.sessions) for one in backends if one.sessions is not None}
     with closing(store.open_own(str(folder / _FILE))) as kept:
         shelf = store.Shelf(kept.cursor())
-        found = _find(home, sources.values())
-        marks = store.files(shelf)
-        stamp = _stamp(prices_file)
-        if marks.keys() - found.keys() or not all(is_read(one, marks.get(one.path)) for one in found.values()):
+        finders = [_finder(home, source) for source in sources.values()]
+        marks, stamp = store.files(shelf), _stamp(prices_file)
+        fresh = [found for finder in finders for found in finder.look(marks)]
+        gone = marks.keys() - {path for finder in finders for path in finder.paths()}
+        if fresh or gone:
             counting = Counting(load_prices(prices_file), Days(zone))
-            _collect(shelf, found, sources, counting, fork_from)
+            _collect(shelf, fresh, gone, sources, counting, fork_from)
         if store.noted(shelf, "price files") != stamp:
             _price_again(shelf, prices_file, stamp, zone)
         return {"totals": [_total(*row) for row in store.sums(shelf, _GROUPS, Filter())]}
@@ -72,12 +73,8 @@ def _total(names: Sequence[str], sums: Sums) -> dict[str, Any]:
     }
 
 
-def _find(home: Path, sources: Iterable[Source]) -> dict[str, Found]:
-    found: dict[str, Found] = {}
-    for source in sources:
-        for one in find_files(source.sessions.own_places(home), source.name, f"{source.name}:default"):
-            found.setdefault(one.path, one)
-    return found
+def _finder(home: Path, source: Source) -> Finder:
+    return Finder(source.sessions.own_places(home), source.name, f"{source.name}:default")
 
 
 def _stamp(own: Path | None) -> str:
@@ -87,18 +84,22 @@ def _stamp(own: Path | None) -> str:
 
 
 def _collect(
-    shelf: store.Shelf, found: dict[str, Found], sources: dict[str, Source], counting: Counting, fork_from: int
+    shelf: store.Shelf,
+    fresh: Sequence[Found],
+    gone: Iterable[str],
+    sources: dict[str, Source],
+    counting: Counting,
+    fork_from: int,
 ) -> None:
     """One transaction: a scan that is killed has read nothing, and two at once wait for each other."""
     shelf.act("BEGIN IMMEDIATE")
     try:
         marks = store.files(shelf)
-        todo = [one for one in found.values() if not is_read(one, marks.get(one.path))]
         ledger = Ledger()
         ledger.begin(shelf)
-        for answers, next_marks in _batches(_read_all(todo, marks, sources, counting, fork_from)):
+        for answers, next_marks in _batches(_read_all(fresh, marks, sources, counting, fork_from)):
             ledger.put(shelf, answers, next_marks)
-        store.drop_files(shelf, marks.keys() - found.keys())
+        store.drop_files(shelf, gone)
         shelf.act("COMMIT")
     except BaseException:
         shelf.act("ROLLBACK")
