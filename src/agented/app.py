@@ -44,6 +44,7 @@ from agented.budgets.model import OnHard, Spender, Standing
 from agented.budgets.watching import Budgets
 from agented.costs.collector import Collector, Home
 from agented.costs.model import Owner
+from agented.costs.prices import Prices, to_dollars
 from agented.executions import store as execution_store
 from agented.executions.attempt import End, Limits, find_program
 from agented.executions.choosing import Choosing, Room
@@ -310,8 +311,9 @@ class _Accounts:
 class _Budgets:
     """What the worker asks of the budgets room."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, prices: Callable[[], Prices]) -> None:
         self._budgets = budgets
+        self._prices = prices
 
     def check(self, conn: sa.Connection, execution: Execution) -> Overspent | None:
         return self._told(self._budgets.check(conn, self._spender(execution, None)))
@@ -321,7 +323,10 @@ class _Budgets:
         return self._told(self._budgets.spend(conn, spender, usd, attempt.started_at))
 
     def price(self, model: str | None, tokens: TokensUsed) -> Decimal | None:
-        return None
+        price = None if model is None else self._prices().find(model)
+        if price is None:
+            return None
+        return to_dollars(price.cost(tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, 0))
 
     def _spender(self, execution: Execution, account_key: str | None) -> Spender:
         request = execution.request
@@ -539,7 +544,7 @@ class App:
             host_limit=lambda: settings.host_limit,
             account_limit=lambda: settings.account_limit,
             results=self.results,
-            budgets=_Budgets(self.budgets),
+            budgets=_Budgets(self.budgets, lambda: self.collector.prices),
             # The person's own logins at git hosts are out of reach of what outsiders wrote.
             outsider_env={
                 "SSH_AUTH_SOCK": None,
