@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from agented.backends.contract import Usage
 from agented.costs import store
@@ -26,7 +25,7 @@ class Days:
     """The day of a time, where this machine is or in a zone. Zones differ by whole quarters of an hour."""
 
     def __init__(self, zone: str | None = None) -> None:
-        self._zone = ZoneInfo(zone) if zone else None
+        self._zone = None if zone is None else _zone_of(zone)
         self._known: dict[int, str] = {}
 
     def of(self, at: int) -> str:
@@ -40,6 +39,12 @@ class Days:
         if self._zone is not None:
             return datetime.fromtimestamp(seconds, UTC).astimezone(self._zone).date().isoformat()
         return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
+def _zone_of(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 class Counting:

@@ -103,12 +103,12 @@ class _Within:
         self._result = None
 
 
-def open_own(path: str) -> sqlite3.Connection:
-    """A file of its own, made when it is not there."""
+def open_own(path: str, *, new: bool = False) -> sqlite3.Connection:
+    """A file of its own, made when it is not there. new: it is thrown away if what is begun now does not end well."""
     kept = sqlite3.connect(path, timeout=30, isolation_level=None)
     with closing(kept.cursor()) as cursor:
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA journal_mode={'MEMORY' if new else 'WAL'}")
+        cursor.execute(f"PRAGMA synchronous={'OFF' if new else 'NORMAL'}")
         cursor.execute("PRAGMA cache_size=-65536")
         if cursor.execute("PRAGMA user_version").fetchone()[0] == 0:
             cursor.executescript(OWN_SCHEMA + "PRAGMA user_version=1;")

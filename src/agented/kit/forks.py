@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import selectors
@@ -32,6 +33,9 @@ def spread(parts: Sequence[Sequence[Part]], work: Callable[[Part], Any]) -> Iter
     try:
         for number, share in enumerate(parts):
             reads, writes = os.pipe()
+            with suppress(OSError):
+                # So that none waits while what came is put away.
+                fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, _PIECE)
             pid = os.fork()
             if pid == 0:
                 _be_child(share, work, writes, [reads, *pipes])
