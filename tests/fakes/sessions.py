@@ -370,8 +370,8 @@ def large(home: Path, megabytes: int, seed: int = 7) -> Tree:
     tree = Tree(home, seed, pad=12_000)
     aim = megabytes * 1_000_000
     while tree.written < aim:
-        tree.claude(90)
-        tree.codex(45)
+        tree.claude(150)
+        tree.codex(75)
         if tree.rng.random() < 0.9:
             tree.gemini(4)
     return tree

@@ -242,14 +242,19 @@ class _Lines:
                 feed(buffer[start:stop], offset + start)
                 at = find(buffer, needle, stop, end)
             return
-        where = [find(buffer, needle, 0, end) for needle in needles]
-        while (at := min((one for one in where if one >= 0), default=-1)) >= 0:
+        where = [_find_before(buffer, needle, 0, end) for needle in needles]
+        while (at := min(where, default=end)) < end:
             start = back(b"\n", 0, at) + 1
             stop = seek(b"\n", at, end)
             feed(buffer[start:stop], offset + start)
-            for number, needle in enumerate(needles):
-                if 0 <= where[number] < stop:
-                    where[number] = find(buffer, needle, stop, end)
+            for number, position in enumerate(where):
+                if position < stop:
+                    where[number] = _find_before(buffer, needles[number], stop, end)
+
+
+def _find_before(buffer: bytearray, needle: bytes, start: int, end: int) -> int:
+    at: int = find(buffer, needle, start, end)
+    return at if at >= 0 else end
 
 
 def _print(descriptor: int, offset: int) -> str:

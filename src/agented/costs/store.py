@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agented.costs.model import Answer, Bookmark, CellKey, Filter, Group, Owner, Sums
+from agented.costs.model import Bookmark, CellKey, Filter, Group, Owner, Sums
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -152,11 +152,6 @@ def put_messages(shelf: Shelf, rows: Sequence[tuple[Any, ...]], *, new: bool) ->
 
 def drop_messages(shelf: Shelf, names: Sequence[tuple[str, str]]) -> None:
     shelf.act_many("DELETE FROM cost_messages WHERE name = ? AND part = ?", names)
-
-
-def message_row(answer: Answer, cell: int) -> tuple[Any, ...]:
-    (name, part, rank, side, at, *counts, cost, own_cost, _workdir, _cell) = answer
-    return (name, part, cell, rank, int(side), at, *counts, cost, int(own_cost))
 
 
 def cells(shelf: Shelf, sessions: Sequence[str]) -> dict[CellKey, int]:
