@@ -154,12 +154,12 @@ class Tree:
         speed = ',"speed":"fast"' if fast else ""
         message, request = self.new_id("msg_01"), self.new_id("req_01")
         common = f'"sessionId":"{session}","version":"2.1.330","cwd":"/work/sample","gitBranch":"main"'
+        helped = '"totalTokens":9,"usage":{"input_tokens":7,"output_tokens":9}' if rng.random() < 0.2 else ""
         lines = [
             f'{{"parentUuid":null,"isSidechain":{json.dumps(side)},"type":"user","message":{{"role":"user","content":'
-            f'[{{"type":"tool_result","content":"{self.filler()}"}}]}},"toolUseResult":{{"totalTokens":9,"usage":'
-            f'{{"input_tokens":7,"output_tokens":9}}}},"uuid":"{self.new_id("u")}","timestamp":"{stamp(at)}",{common}}}\n'
+            f'[{{"type":"tool_result","content":"{self.filler()}"}}]}},"toolUseResult":{{{helped}}},"uuid":"{self.new_id("u")}","timestamp":"{stamp(at)}",{common}}}\n'
         ]
-        said = self.filler(self.pad // 4)
+        said = self.filler(self.pad // 8)
         created = f',"cache_creation":{{"ephemeral_5m_input_tokens":{written},"ephemeral_1h_input_tokens":{hour}}}'
         for part in (1, output // 2 or 1, output):
             at += timedelta(milliseconds=1200)
@@ -367,11 +367,11 @@ def small(home: Path, seed: int = 7) -> Tree:
 
 def large(home: Path, megabytes: int, seed: int = 7) -> Tree:
     """Two thirds of the bytes Claude's, a third Codex's, a little of the others; files of just under a megabyte."""
-    tree = Tree(home, seed, pad=6_000)
+    tree = Tree(home, seed, pad=12_000)
     aim = megabytes * 1_000_000
     while tree.written < aim:
-        tree.claude(190)
-        tree.codex(95)
+        tree.claude(150)
+        tree.codex(75)
         if tree.rng.random() < 0.9:
             tree.gemini(4)
     return tree

@@ -355,7 +355,7 @@ class Place:
 class LineReader(Protocol):
     """Reads the lines of one file in order. Never raises, whatever it is fed."""
 
-    def feed(self, line: bytes, offset: int) -> None:
+    def feed(self, line: bytes | bytearray, offset: int) -> None:
         """A line, and where it begins. Only lines that hold one of the needles are fed."""
         ...
 

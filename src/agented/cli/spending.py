@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ def scan_home(home: Path, folder: Path, prices: Path | None, *, as_json: bool) -
     from agented.backends.registry import Registry
     from agented.costs.scan import scan
 
+    # Nothing here makes circles that live on; looking for them among a hundred thousand rows takes long.
+    gc.disable()
     answer = scan(home, folder, Registry().all(), prices_file=prices)
     if as_json:
         sys.stdout.write(json.dumps(answer) + "\n")

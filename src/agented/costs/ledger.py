@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from agented.backends.contract import Usage
 from agented.costs import store
@@ -26,7 +25,7 @@ class Days:
     """The day of a time, where this machine is or in a zone. Zones differ by whole quarters of an hour."""
 
     def __init__(self, zone: str | None = None) -> None:
-        self._zone = ZoneInfo(zone) if zone else None
+        self._zone = None if zone is None else _zone_of(zone)
         self._known: dict[int, str] = {}
 
     def of(self, at: int) -> str:
@@ -42,35 +41,55 @@ class Days:
         return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
+def _zone_of(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
+
+
 class Counting:
     """Makes answers of usage rows: prices them and says to which cell they belong."""
 
     def __init__(self, prices: Prices, days: Days) -> None:
         self._prices = prices
         self._days = days
+        self._cells: dict[tuple[str, ...], CellKey] = {}
+        self._texts: dict[str, str] = {}
 
     def answers(self, rows: Iterable[Usage], source: str, account: str) -> list[Answer]:
         """One file's, each once."""
         best: dict[tuple[str, str], Usage] = {}
         for row in rows:
-            if max(row[9:15]) > _MOST_TOKENS:
-                continue
             name = (row[0], row[1])
             other = best.get(name)
-            if other is None or row[2] >= other[2]:
-                best[name] = row if other is None or row[2] > other[2] else _earlier(row, other)
-        return [self._answer(row, source, account) for row in best.values()]
+            if other is None or row[2] > other[2] or (row[2] == other[2] and row[8] < other[8]):
+                best[name] = row
+        self._cells.clear()
+        self._texts.clear()
+        prefix = f"{source}:"
+        answers = [self._answer(row, prefix, source, account) for row in best.values()]
+        return [answer for answer in answers if answer is not None]
 
-    def _answer(self, row: Usage, source: str, account: str) -> Answer:
-        key, part, rank, side, session, workdir, model, provider, at = row[:9]
+    def _answer(self, row: Usage, prefix: str, source: str, account: str) -> Answer | None:
+        (key, part, rank, side, session, workdir, model, provider, at) = row[:9]
         given, output, read, write, hour, reasoning, beside, fast, own = row[9:]
-        key, part = _text(key), _text(part)
-        session, model, provider = _text(session), _text(model), _text(provider)
+        if given > _MOST_TOKENS or output > _MOST_TOKENS or read > _MOST_TOKENS or write > _MOST_TOKENS:
+            return None
+        if hour > _MOST_TOKENS or reasoning > _MOST_TOKENS or beside > _MOST_TOKENS:
+            return None
         cost, version = self.price(model, provider, fast, (given, output + beside, read, write, hour), own)
-        cell = CellKey(source, account, session, model, provider, self._days.of(at), fast, version)
+        day = self._days.of(at)
+        kind = (session, model, provider, day, version, "fast" if fast else "")
+        cell = self._cells.get(kind)
+        if cell is None:
+            cell = CellKey(source, account, _text(session), _text(model), _text(provider), day, fast, version)
+            self._cells[kind] = cell
+        folder = self._texts.get(workdir)
+        if folder is None:
+            folder = self._texts[workdir] = _text(workdir, _LONGEST_PATH)
         return Answer(
-            f"{source}:{key}",
-            part,
+            prefix + (key if len(key) <= _LONGEST_NAME and "\0" not in key else _text(key)),
+            part if len(part) <= _LONGEST_NAME and "\0" not in part else _text(part),
             rank,
             side,
             at,
@@ -83,7 +102,7 @@ class Counting:
             beside,
             cost,
             own is not None,
-            _text(workdir, _LONGEST_PATH),
+            folder,
             cell,
         )
 
@@ -104,10 +123,6 @@ class Counting:
 def _text(text: str, longest: int = _LONGEST_NAME) -> str:
     """As every database takes it."""
     return text[:longest].replace("\0", " ")
-
-
-def _earlier(one: Usage, other: Usage) -> Usage:
-    return one if one[8] < other[8] else other
 
 
 class Ledger:
@@ -187,7 +202,7 @@ class _Change:
         self._new: list[Answer] = []
         self._changed: list[Answer] = []
         self._dropped: list[tuple[str, str]] = []
-        self._less: dict[int, list[int]] = {}
+        self._sums: dict[int, list[int]] = {}
         self.added = 0
 
     def add(self, answer: Answer, *, new: bool = True) -> None:
@@ -196,26 +211,34 @@ class _Change:
 
     def remove(self, row: Sequence[Any], *, replaced: bool) -> None:
         """replaced: another row is put in its place."""
-        sums = self._less.setdefault(row[_CELL], [0] * len(Sums._fields))
+        sums = self._sums.setdefault(row[_CELL], [0] * len(Sums._fields))
         _add(sums, row[_ROW_COUNTS], row[_COST], -1)
         if not replaced:
             self._dropped.append((row[0], row[1]))
 
     def write(self, families: Iterable[list[Answer]]) -> None:
         shelf = self._shelf
-        answers = [*self._new, *self._changed]
-        ids = self._cells(answers)
-        sums = self._less
-        for answer in answers:
-            cell = sums.get(ids[answer.cell])
-            if cell is None:
-                cell = sums[ids[answer.cell]] = [0] * len(Sums._fields)
-            _add(cell, answer[5:11], answer.cost, 1)
+        ids = self._cells([*self._new, *self._changed])
+        new, changed = self._rows(self._new, ids), self._rows(self._changed, ids)
         store.drop_messages(shelf, self._dropped)
-        store.put_messages(shelf, [store.message_row(one, ids[one.cell]) for one in self._new], new=True)
-        store.put_messages(shelf, [store.message_row(one, ids[one.cell]) for one in self._changed], new=False)
-        store.add_to_cells(shelf, sums)
+        store.put_messages(shelf, new, new=True)
+        store.put_messages(shelf, changed, new=False)
+        store.add_to_cells(shelf, self._sums)
         store.note_sessions(shelf, _sessions(families))
+
+    def _rows(self, answers: Iterable[Answer], ids: Mapping[CellKey, int]) -> list[tuple[Any, ...]]:
+        """As they are stored. What they took is added to their cells."""
+        rows, sums = [], self._sums
+        for answer in answers:
+            name, part, rank, side, at, given, output, read, write, hour, reasoning, beside, cost, own, _, key = answer
+            cell = ids[key]
+            counts = (given, output, read, write, hour, reasoning)
+            rows.append((name, part, cell, rank, int(side), at, *counts, beside, cost, int(own)))
+            sum_of = sums.get(cell)
+            if sum_of is None:
+                sum_of = sums[cell] = [0] * len(Sums._fields)
+            _add(sum_of, counts, cost, 1)
+        return rows
 
     def _cells(self, answers: Iterable[Answer]) -> dict[CellKey, int]:
         """The id of each cell; those that are not there are made."""
@@ -229,23 +252,36 @@ class _Change:
 
 
 def _add(sums: list[int], counts: Sequence[int], cost: int | None, sign: int) -> None:
+    given, output, read, write, hour, reasoning = counts
     sums[0] += sign
     if cost is None:
         sums[1] += sign
     else:
         sums[8] += sign * cost
-    for number, count in enumerate(counts, 2):
-        sums[number] += sign * count
+    sums[2] += sign * given
+    sums[3] += sign * output
+    sums[4] += sign * read
+    sums[5] += sign * write
+    sums[6] += sign * hour
+    sums[7] += sign * reasoning
 
 
 def _sessions(families: Iterable[list[Answer]]) -> list[tuple[str, str, str, int, int]]:
-    seen: dict[tuple[str, str], tuple[str, int, int]] = {}
+    seen: dict[CellKey, list[Any]] = {}
     for family in families:
         for answer in family:
-            key = (answer.cell.source, answer.cell.session)
-            workdir, first, last = seen.get(key, ("", answer.at, answer.at))
-            seen[key] = (workdir or answer.workdir, min(first, answer.at), max(last, answer.at))
-    return [(*key, *value) for key, value in seen.items()]
+            at = answer[4]
+            known = seen.get(answer[15])
+            if known is None:
+                seen[answer[15]] = [answer[14], at, at]
+                continue
+            if at < known[1]:
+                known[1] = at
+            elif at > known[2]:
+                known[2] = at
+            if not known[0]:
+                known[0] = answer[14]
+    return [(key.source, key.session, *value) for key, value in seen.items()]
 
 
 def reprice(shelf: store.Shelf, counting: Counting, *, all: bool, most: int = 2000) -> int:

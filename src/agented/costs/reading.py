@@ -22,6 +22,8 @@ _LONGEST = 64 << 20
 _HEAD = 1024
 _TAIL = 64
 _DEEPEST = 12
+_MOST_SPARE = 2
+_spare: list[bytearray] = []
 _UNSURE_NS = 2_000_000_000
 
 
@@ -172,7 +174,7 @@ class _Lines:
         ):
             offset, state = mark.offset, mark.state
         reader = self._sessions.new_reader(path, state)
-        end, rest = self._follow(reader, offset, found.size)
+        end, rest = self._follow(reader, offset)
         state = reader.state()
         if rest:
             # A last line without its end: counted when it is whole, and read again when more is there.
@@ -180,12 +182,19 @@ class _Lines:
         next_mark = _print(descriptor, end) if end else ""
         return list(reader.rows()), _mark(found, offset=end, mark=next_mark, state=state)
 
-    def _follow(self, reader: LineReader, offset: int, size: int) -> tuple[int, bytes]:
+    def _follow(self, reader: LineReader, offset: int) -> tuple[int, bytes]:
         """Feeds the complete lines. Gives where they end, and the line that has no end yet if it may tell something."""
         needles = self._sessions.needles
         self._file.seek(offset)
-        room = min(_BUFFER, max(4096, size - offset + 1))
-        buffer = bytearray(room)
+        buffer = _spare.pop() if _spare else bytearray(_BUFFER)
+        try:
+            return self._fill(reader, buffer, offset, needles)
+        finally:
+            # Memory that was touched before is filled twice as fast as new one.
+            if len(buffer) == _BUFFER and len(_spare) < _MOST_SPARE:
+                _spare.append(buffer)
+
+    def _fill(self, reader: LineReader, buffer: bytearray, offset: int, needles: Sequence[bytes]) -> tuple[int, bytes]:
         filled = 0
         while True:
             if filled == len(buffer):
@@ -207,7 +216,8 @@ class _Lines:
                 continue
             last += 1
             self._search(reader, buffer, last, needles, offset)
-            buffer[: filled - last] = buffer[last:filled]
+            if filled > last:
+                buffer[: filled - last] = buffer[last:filled]
             filled -= last
             offset += last
 
@@ -229,17 +239,22 @@ class _Lines:
             while at >= 0:
                 start = back(b"\n", 0, at) + 1
                 stop = seek(b"\n", at, end)
-                feed(bytes(buffer[start:stop]), offset + start)
+                feed(buffer[start:stop], offset + start)
                 at = find(buffer, needle, stop, end)
             return
-        where = [find(buffer, needle, 0, end) for needle in needles]
-        while (at := min((one for one in where if one >= 0), default=-1)) >= 0:
+        where = [_find_before(buffer, needle, 0, end) for needle in needles]
+        while (at := min(where, default=end)) < end:
             start = back(b"\n", 0, at) + 1
             stop = seek(b"\n", at, end)
-            feed(bytes(buffer[start:stop]), offset + start)
-            for number, needle in enumerate(needles):
-                if 0 <= where[number] < stop:
-                    where[number] = find(buffer, needle, stop, end)
+            feed(buffer[start:stop], offset + start)
+            for number, position in enumerate(where):
+                if position < stop:
+                    where[number] = _find_before(buffer, needles[number], stop, end)
+
+
+def _find_before(buffer: bytearray, needle: bytes, start: int, end: int) -> int:
+    at: int = find(buffer, needle, start, end)
+    return at if at >= 0 else end
 
 
 def _print(descriptor: int, offset: int) -> str:

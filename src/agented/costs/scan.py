@@ -39,7 +39,32 @@ def scan(
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     sources = {one.name: Source(one.name, one.sessions) for one in backends if one.sessions is not None}
-    with closing(store.open_own(str(folder / _FILE))) as kept:
+    path = folder / _FILE
+    # What is built for the first time has its name only when it is whole: no journal is needed for that.
+    built = None if path.exists() else folder / f".{_FILE}.{os.getpid()}"
+    try:
+        answer = _scan(
+            home, path if built is None else built, sources, prices_file, zone, fork_from, new=built is not None
+        )
+        if built is not None:
+            built.replace(path)
+    finally:
+        if built is not None:
+            built.unlink(missing_ok=True)
+    return answer
+
+
+def _scan(
+    home: Path,
+    path: Path,
+    sources: dict[str, Source],
+    prices_file: Path | None,
+    zone: str | None,
+    fork_from: int,
+    *,
+    new: bool,
+) -> dict[str, Any]:
+    with closing(store.open_own(str(path), new=new)) as kept:
         shelf = store.Shelf(kept.cursor())
         finders = [_finder(home, source) for source in sources.values()]
         marks, stamp = store.files(shelf), _stamp(prices_file)

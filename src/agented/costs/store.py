@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agented.costs.model import Answer, Bookmark, CellKey, Filter, Group, Owner, Sums
+from agented.costs.model import Bookmark, CellKey, Filter, Group, Owner, Sums
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -103,12 +103,12 @@ class _Within:
         self._result = None
 
 
-def open_own(path: str) -> sqlite3.Connection:
-    """A file of its own, made when it is not there."""
+def open_own(path: str, *, new: bool = False) -> sqlite3.Connection:
+    """A file of its own, made when it is not there. new: it is thrown away if what is begun now does not end well."""
     kept = sqlite3.connect(path, timeout=30, isolation_level=None)
     with closing(kept.cursor()) as cursor:
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA journal_mode={'MEMORY' if new else 'WAL'}")
+        cursor.execute(f"PRAGMA synchronous={'OFF' if new else 'NORMAL'}")
         cursor.execute("PRAGMA cache_size=-65536")
         if cursor.execute("PRAGMA user_version").fetchone()[0] == 0:
             cursor.executescript(OWN_SCHEMA + "PRAGMA user_version=1;")
@@ -152,11 +152,6 @@ def put_messages(shelf: Shelf, rows: Sequence[tuple[Any, ...]], *, new: bool) ->
 
 def drop_messages(shelf: Shelf, names: Sequence[tuple[str, str]]) -> None:
     shelf.act_many("DELETE FROM cost_messages WHERE name = ? AND part = ?", names)
-
-
-def message_row(answer: Answer, cell: int) -> tuple[Any, ...]:
-    (name, part, rank, side, at, *counts, cost, own_cost, _workdir, _cell) = answer
-    return (name, part, cell, rank, int(side), at, *counts, cost, int(own_cost))
 
 
 def cells(shelf: Shelf, sessions: Sequence[str]) -> dict[CellKey, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import selectors
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -32,7 +34,13 @@ def spread(parts: Sequence[Sequence[Part]], work: Callable[[Part], Any]) -> Iter
     try:
         for number, share in enumerate(parts):
             reads, writes = os.pipe()
-            pid = os.fork()
+            with suppress(OSError):
+                # So that none waits while what came is put away.
+                fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, _PIECE)
+            with warnings.catch_warnings():
+                # Newer Pythons warn of threads; the caller has none that holds a lock.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
             if pid == 0:
                 _be_child(share, work, writes, [reads, *pipes])
             os.close(writes)

@@ -47,7 +47,7 @@ class _Reader:
         self._read = read_line
         self._best: dict[tuple[str, str | None], tuple[int, Line]] = {}
 
-    def feed(self, line: bytes, offset: int) -> None:
+    def feed(self, line: bytes | bytearray, offset: int) -> None:
         read = self._read(line)
         if read is None:
             read = _read_tolerantly(line)
@@ -101,11 +101,11 @@ class _Reader:
             )
 
 
-def _print(line: bytes) -> str:
+def _print(line: bytes | bytearray) -> str:
     return hashlib.blake2b(line, digest_size=6).hexdigest()
 
 
-def _read_tolerantly(raw: bytes) -> Line | None:
+def _read_tolerantly(raw: bytes | bytearray) -> Line | None:
     """For a line of which some part is not what it should be."""
     from agented.backends.claude.wire import make_line
 

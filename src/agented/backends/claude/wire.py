@@ -38,7 +38,7 @@ class Line(msgspec.Struct):
 _decode = msgspec.json.Decoder(Line).decode
 
 
-def read_line(line: bytes) -> Line | None:
+def read_line(line: bytes | bytearray) -> Line | None:
     """None for a line that is not quite so; it may still tell something."""
     try:
         return _decode(line)

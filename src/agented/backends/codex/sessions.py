@@ -70,7 +70,7 @@ class _Reader:
         self._rows: list[Usage] = []
         self._read = read_line
 
-    def feed(self, line: bytes, offset: int) -> None:
+    def feed(self, line: bytes | bytearray, offset: int) -> None:
         if b'"token_count"' in line and (read := self._read(line)) is not None and read.type == "event_msg":
             told = read.payload
             if told is not None and told.type == "token_count" and told.info is not None:

@@ -47,7 +47,7 @@ class _Reader:
         self._workdir = loose.string(state.get("workdir")) or _workdir(path)
         self._rows: list[Usage] = []
 
-    def feed(self, line: bytes, offset: int) -> None:
+    def feed(self, line: bytes | bytearray, offset: int) -> None:
         value = loose.read_object(line.decode("utf-8", "replace"))
         if value is None:
             return

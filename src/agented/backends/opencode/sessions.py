@@ -51,7 +51,7 @@ class OpenCodeSessions:
 
 
 class _NoLines:
-    def feed(self, line: bytes, offset: int) -> None:
+    def feed(self, line: bytes | bytearray, offset: int) -> None:
         pass
 
     def state(self) -> str:
