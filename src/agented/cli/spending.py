@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +19,18 @@ _COUNTS = ("messages", "input", "output", "cache_read", "cache_write", "cache_wr
 def scan_home(home: Path, folder: Path, prices: Path | None, *, as_json: bool) -> None:
     from agented.backends.registry import Registry
     from agented.costs.scan import scan
+    from agented.kit.errors import Unavailable
 
     # Nothing here makes circles that live on; looking for them among a hundred thousand rows takes long.
     gc.disable()
-    answer = scan(home, folder, Registry().all(), prices_file=prices)
+    try:
+        answer = scan(home, folder, Registry().all(), prices_file=prices)
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(
+            f"What is known cannot be kept in {folder}: {error}",
+            code="data_folder_not_writable",
+            hint="Choose another folder with --data, make it writable for this user, or free disk space.",
+        ) from error
     if as_json:
         sys.stdout.write(json.dumps(answer) + "\n")
     else:

@@ -238,6 +238,16 @@ def test_two_scans_at_once_wait_for_each_other(tree: Tree, tmp_path: Path) -> No
     assert [told(json.loads(one)) for one in said] == [true_rows(tree)] * 3
 
 
+def test_a_folder_that_keeps_nothing_is_told_in_words(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ["costs", "scan", "--home", str(tree.home), "--data", str(tmp_path / "file" / "known"), "--json"]
+    env = {"PATH": os.defpath, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "agented", *words], env=env, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "cannot be kept" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_helpers_that_begin_with_no_replay_lose_nothing(tmp_path: Path, count: Count) -> None:
     tree = Tree(tmp_path / "home")
     path = tree.codex(1, extras=False)
