@@ -1,6 +1,6 @@
 """`make bench`: prints a table and writes bench/results/latest.json.
 
-Arguments name parts: keeper log server deliveries web.
+Arguments name parts: keeper log server deliveries web costs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import deliveries, keeper, log, server, web
+from bench import costs, deliveries, keeper, log, server, web
 from bench.measure import table
 
 PARTS = {
@@ -19,6 +19,7 @@ PARTS = {
     "server": server.rows,
     "deliveries": deliveries.rows,
     "web": web.rows,
+    "costs": costs.rows,
 }
 
 

@@ -23,7 +23,7 @@ from agented.accounts import store as account_store
 from agented.accounts.broker import Broker
 from agented.accounts.limits import SeenWindow
 from agented.accounts.lookout import Lookout
-from agented.accounts.model import Account, Wall, WallKind, default_account
+from agented.accounts.model import DEFAULT_ID, Account, Wall, WallKind, default_account
 from agented.accounts.monitor import Crossed, Monitor, Watched, room_of
 from agented.accounts.overview import Overview
 from agented.accounts.signing_in.sessions import SignIns
@@ -45,6 +45,9 @@ from agented.bots.store import BotRun
 from agented.bots.watching import MissedDeliveries
 from agented.budgets.model import OnHard, Spender, Standing
 from agented.budgets.watching import Budgets
+from agented.costs.collector import Collector, Home
+from agented.costs.model import Owner
+from agented.costs.prices import Prices, to_dollars
 from agented.executions import store as execution_store
 from agented.executions.attempt import End, Limits, find_program
 from agented.executions.choosing import Choosing, Room
@@ -54,7 +57,7 @@ from agented.executions.requests import TIMERS, Requests
 from agented.executions.worker import Overspent, Worker, WorkerPorts
 from agented.kit.bus import Bus
 from agented.kit.clock import SystemClock
-from agented.kit.db import Database
+from agented.kit.db import Database, after_commit
 from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, Refused, Unavailable
 from agented.kit.files import FileLock, write_atomic
 from agented.kit.groups import Group
@@ -82,6 +85,7 @@ from agented.web.collect import (
     BackendsApi,
     BotsApi,
     BudgetsApi,
+    CostsApi,
     ExecutionsApi,
     HomeApi,
     Live,
@@ -115,6 +119,7 @@ _RENEWAL_LOOK_S = 0.5
 _FIRST_SWEEP_S = 2.0
 _SWEEP_S = 3600.0
 _LOOP_END_S = 20.0
+_SESSIONS_AT_ONCE = 400
 _WALLS = {
     str(Reason.USAGE_LIMIT): WallKind.LIMIT,
     str(Reason.NO_CREDIT): WallKind.CREDIT,
@@ -209,6 +214,7 @@ class _Accounts:
         self._shelf = shelf
         self._home = home
         self._secrets = secrets
+        self.on_end: Callable[[], None] = lambda: None
         settings = shelf.settings
         self.monitor: Monitor | None = None
         self.broker = Broker(shelf.clock)
@@ -228,6 +234,7 @@ class _Accounts:
         return Room(*room_of(standing, model, self._shelf.clock.now()))
 
     def note_end(self, conn: sa.Connection, attempt: Attempt, model: str | None, end: End) -> bool:
+        after_commit(conn, self.on_end)
         key = attempt.account_key
         if key is None:
             return False
@@ -321,8 +328,9 @@ class _Accounts:
 class _Budgets:
     """What the worker asks of the budgets room."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, prices: Callable[[], Prices]) -> None:
         self._budgets = budgets
+        self._prices = prices
 
     def check(self, conn: sa.Connection, execution: Execution) -> Overspent | None:
         return self._told(self._budgets.check(conn, self._spender(execution, None)))
@@ -332,7 +340,10 @@ class _Budgets:
         return self._told(self._budgets.spend(conn, spender, usd, attempt.started_at))
 
     def price(self, model: str | None, tokens: TokensUsed) -> Decimal | None:
-        return None
+        price = None if model is None else self._prices().find(model)
+        if price is None:
+            return None
+        return to_dollars(price.cost(tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, 0))
 
     def _spender(self, execution: Execution, account_key: str | None) -> Spender:
         request = execution.request
@@ -454,6 +465,19 @@ class App:
             group=Group(self.db, bot_store.add_deliveries),
             github_secret=settings.github_webhook_secret,
         )
+        self.collector = Collector(
+            db=self.db,
+            clock=self.clock,
+            backends=shelf.registry.all,
+            person=settings.home,
+            homes=self._homes,
+            owners=self._owners,
+            project_of=self._project_at,
+            prices_file=settings.prices_file,
+            zone=settings.time_zone,
+            interval_s=settings.costs_interval_s,
+        )
+        self.accounts.on_end = self.collector.wake
         self.missed = MissedDeliveries(
             db=self.db,
             clock=self.clock,
@@ -508,6 +532,7 @@ class App:
                 ("scheduler", self.schedules.run),
                 ("endings", self.endings.run),
                 ("teller", self.sender.run),
+                ("collector", self.collector.run),
                 ("timers", self._keep_time),
                 ("sweeper", self._fetch_missed),
                 ("limits", self.monitor.run),
@@ -547,7 +572,7 @@ class App:
             host_limit=lambda: settings.host_limit,
             account_limit=lambda: settings.account_limit,
             results=self.results,
-            budgets=_Budgets(self.budgets),
+            budgets=_Budgets(self.budgets, lambda: self.collector.prices),
             # The person's own logins at git hosts are out of reach of what outsiders wrote.
             outsider_env={
                 "SSH_AUTH_SOCK": None,
@@ -557,6 +582,34 @@ class App:
                 "GH_CONFIG_DIR": os.devnull,
             },
         )
+
+    def _homes(self) -> list[Home]:
+        """Every CLI home there is: people's own, and those of accounts that have one."""
+        own = [Home(one.name, f"{one.name}:{DEFAULT_ID}", None) for one in self.shelf.registry.all()]
+        return own + [Home(one.backend, one.key, one.home) for one in self.shelf.accounts() if one.home is not None]
+
+    def _owners(self, sessions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
+        owners: dict[tuple[str, str], Owner] = {}
+        names = sorted({session for _, session in sessions})
+        with self.db.read() as conn:
+            for first in range(0, len(names), _SESSIONS_AT_ONCE):
+                some = names[first : first + _SESSIONS_AT_ONCE]
+                for session, backend, execution, project, account in execution_store.of_sessions(conn, some):
+                    run = bot_store.find_run(conn, execution)
+                    bot = None if run is None else run.bot_id
+                    owners[backend, session] = Owner(execution, bot, project, account)
+        wanted = set(sessions)
+        return {key: owner for key, owner in owners.items() if key in wanted}
+
+    def _project_at(self, folder: str) -> str | None:
+        """The project in whose repository a person worked."""
+        where = Path(folder)
+        with self.db.read() as conn:
+            for path in (where, *where.parents):
+                project = project_store.by_path(conn, path)
+                if project is not None:
+                    return project.id
+        return None
 
     def busy_on(self, account_key: str) -> int:
         with self.db.read() as conn:
@@ -780,7 +833,7 @@ class App:
         self._stopping.set()
         self.sign_ins.close()
         self.syncing.stop()
-        for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor):
+        for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor, self.collector):
             part.stop()
         self.bus.ring(TIMERS)
         self.worker.leave()
@@ -1022,6 +1075,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             starting=app.starting,
             check=app.check_bot,
         ),
+        costs=CostsApi(db=app.db, collector=app.collector),
         notices=NoticesApi(
             db=app.db,
             targets=Targets(db=app.db, vault=shelf.vault, clock=app.clock),

@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agented.kit.errors import Invalid
@@ -139,6 +140,18 @@ class Settings(BaseSettings):
     reserve_percent: float = Field(
         default=0, ge=0, le=100, description="Percent of each window of an account that bots leave for people."
     )
+    costs_interval_s: float = Field(
+        default=600,
+        ge=0,
+        description="Seconds between two readings of the session files; 0 for only at a run's end.",
+    )
+    prices_file: Path | None = Field(
+        default=None,
+        description="JSON with prices of models as LiteLLM has them; they win over those we bring.",
+    )
+    time_zone: str | None = Field(
+        default=None, description="Zone whose days costs are summed by (`Europe/Berlin`); by default the machine's own."
+    )
     public_url: str | None = Field(
         default=None,
         description="The address under which people reach the web app, for links on GitHub and in messages.",
@@ -166,6 +179,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings, _ConfigFile(settings_cls))
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        try:
+            return name and ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is no zone of the IANA database") from None
 
     @property
     def url(self) -> str:

@@ -13,7 +13,7 @@ LOCK = json.loads((WANTED / "package-lock.json").read_text())
 
 def test_every_version_is_exact_and_the_lock_agrees() -> None:
     wanted = json.loads((WANTED / "package.json").read_text())["dependencies"]
-    assert len(wanted) == 4
+    assert len(wanted) == 5
     for name, version in wanted.items():
         assert re.fullmatch(r"\d+\.\d+\.\d+", version)
         assert LOCK["packages"][f"node_modules/{name}"]["version"] == version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.e2e.served import Served, wait_for
@@ -49,3 +50,25 @@ def test_a_budget_may_ask_a_person(served: Served, repository: Path) -> None:
     ended = served.ended(run)
     assert ended["state"] == "succeeded", ended["detail"]
     assert [one["resumed"] for one in ended["attempts"]] == [False, True]
+
+
+def test_what_a_cli_says_while_it_works_is_priced(served: Served, repository: Path, tmp_path: Path) -> None:
+    """Its own sum comes at the end; each answer before tells its tokens, and the table of prices what they cost."""
+    usage = {"input_tokens": 400_000, "output_tokens": 1, "cache_read_input_tokens": 0}
+    message = {"id": "msg_1", "role": "assistant", "model": "claude-opus-4-5", "usage": usage, "content": []}
+    lines = [
+        {"type": "system", "subtype": "init", "session_id": "s-1", "model": "claude-opus-4-5", "tools": []},
+        {"type": "assistant", "message": message, "session_id": "s-1"},
+        {"type": "assistant", "message": message, "session_id": "s-1"},
+    ]
+    program = tmp_path / "talking"
+    said = "\n".join(json.dumps(line) for line in lines)
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexec sleep 1000\n")
+    program.chmod(0o755)
+    home = str(tmp_path / "home-of-it")
+    served.run("accounts", "add", "work", "--backend", "claude", "--home", home, "--program", str(program))
+    run = served.submit(repository, "say hello", "claude", account="work", max_cost_usd=1.5)
+    ended = served.ended(run)
+    assert (ended["state"], ended["reason"]) == ("failed", "budget_exhausted"), ended["detail"]
+    assert "$2.00" in ended["detail"], "the same answer twice is one"
+    assert served.processes() == []

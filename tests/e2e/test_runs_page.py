@@ -65,8 +65,9 @@ def test_many_runs_are_cancelled_at_once_by_keyboard(served: Served, repository:
 
 
 def test_each_failure_offers_the_act_that_helps(served: Served, repository: Path, browser: Browser) -> None:
-    for prompt in ("logged-out", "limit 3600", "say try\nexit 3"):
-        served.ended(served.submit(repository, prompt))
+    served.run("accounts", "add", "small", "--backend", "rehearsal", "--env", "ROLE=small")
+    for prompt, more in (("logged-out", {}), ("limit 3600", {"account": "small"}), ("say try\nexit 3", {})):
+        served.ended(served.submit(repository, prompt, on_limit="fail", **more))
     seen = open_page(browser, served, permissions=["clipboard-read", "clipboard-write"])
     page = seen.page
     sign_in(seen, served)

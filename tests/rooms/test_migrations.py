@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 import agented.accounts.store
 import agented.bots.store
 import agented.budgets.store
+import agented.costs.tables
 import agented.executions.store
 import agented.notices.store
 import agented.projects.store

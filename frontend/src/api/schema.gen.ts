@@ -452,6 +452,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/costs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Costs */
+        get: operations["get_costs_api_costs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/costs/collect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Collect Costs
+         * @description Reads what is new in the session files now.
+         */
+        post: operations["collect_costs_api_costs_collect_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/deliveries": {
         parameters: {
             query?: never;
@@ -1728,6 +1765,131 @@ export interface components {
             /** Total */
             total: number;
         };
+        /** Collected */
+        Collected: {
+            /**
+             * Added
+             * @description Answers that were not known before.
+             */
+            added: number;
+            /** Collected At */
+            collected_at: string | null;
+        };
+        /**
+         * CostItem
+         * @description With the keys that were asked for; null says that there is none.
+         */
+        CostItem: {
+            /**
+             * Account
+             * @description `backend:id`; the id `default` is the person's own login.
+             */
+            account?: string | null;
+            /** Bot */
+            bot?: string | null;
+            /** Cache Read */
+            cache_read: number;
+            /**
+             * Cache Write
+             * @description Tokens put into a cache for 5 minutes; none of them is in `cache_write_1h`.
+             */
+            cache_write: number;
+            /**
+             * Cache Write 1H
+             * @description Tokens put into a cache for an hour.
+             */
+            cache_write_1h: number;
+            /**
+             * Cost Usd
+             * @description What an API key would have paid; null when nothing has a price.
+             */
+            cost_usd: string | null;
+            /** Day */
+            day?: string | null;
+            /** Execution */
+            execution?: string | null;
+            /**
+             * Input
+             * @description Tokens that came from no cache.
+             */
+            input: number;
+            /**
+             * Messages
+             * @description Answers of models.
+             */
+            messages: number;
+            /** Model */
+            model?: string | null;
+            /** Output */
+            output: number;
+            /** Project */
+            project?: string | null;
+            /**
+             * Reasoning
+             * @description As the CLI tells it: within `output`, or beside it.
+             */
+            reasoning: number;
+            /** Session */
+            session?: string | null;
+            /** Source */
+            source?: string | null;
+            /**
+             * Unpriced Messages
+             * @description Answers of models that the price table does not know.
+             */
+            unpriced_messages: number;
+        };
+        /** CostSums */
+        CostSums: {
+            /** Cache Read */
+            cache_read: number;
+            /**
+             * Cache Write
+             * @description Tokens put into a cache for 5 minutes; none of them is in `cache_write_1h`.
+             */
+            cache_write: number;
+            /**
+             * Cache Write 1H
+             * @description Tokens put into a cache for an hour.
+             */
+            cache_write_1h: number;
+            /**
+             * Cost Usd
+             * @description What an API key would have paid; null when nothing has a price.
+             */
+            cost_usd: string | null;
+            /**
+             * Input
+             * @description Tokens that came from no cache.
+             */
+            input: number;
+            /**
+             * Messages
+             * @description Answers of models.
+             */
+            messages: number;
+            /** Output */
+            output: number;
+            /**
+             * Reasoning
+             * @description As the CLI tells it: within `output`, or beside it.
+             */
+            reasoning: number;
+            /**
+             * Unpriced Messages
+             * @description Answers of models that the price table does not know.
+             */
+            unpriced_messages: number;
+        };
+        /** CostsOut */
+        CostsOut: {
+            /** Collected At */
+            collected_at: string | null;
+            /** Items */
+            items: components["schemas"]["CostItem"][];
+            prices: components["schemas"]["PricesOut"];
+            totals: components["schemas"]["CostSums"];
+        };
         /** DeliveryDetail */
         DeliveryDetail: {
             /**
@@ -2660,6 +2822,13 @@ export interface components {
             payload?: unknown;
             /** Yaml */
             yaml?: string | null;
+        };
+        /** PricesOut */
+        PricesOut: {
+            /** Date */
+            date: string;
+            /** Version */
+            version: string;
         };
         /** ProjectOut */
         ProjectOut: {
@@ -4615,6 +4784,101 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CheckList"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_costs_api_costs_get: {
+        parameters: {
+            query?: {
+                /** @description Any of source, model, day, account, project, bot, session, execution, by commas. */
+                group?: string;
+                /** @description The first day. */
+                since?: string | null;
+                /** @description The last day. */
+                until?: string | null;
+                source?: string | null;
+                account?: string | null;
+                project?: string | null;
+                bot?: string | null;
+                model?: string | null;
+                session?: string | null;
+                execution?: string | null;
+                /** @description csv for a table. */
+                format?: string | null;
+            };
+            header?: {
+                accept?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CostsOut"];
+                    "text/csv": string;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    collect_costs_api_costs_collect_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Collected"];
                 };
             };
             /** @description Client Error */

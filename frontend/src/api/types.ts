@@ -17,6 +17,7 @@ export type Project = Schemas["ProjectOut"];
 export type Worktree = Schemas["WorktreeOut"];
 export type Account = Schemas["AccountOut"];
 export type LimitWindow = Schemas["WindowOut"];
+export type Costs = Schemas["CostsOut"];
 export type Target = Schemas["TargetOut"];
 export type SentNotice = Schemas["NoticeOut"];
 export type NoticeState = Schemas["NoticeState"];

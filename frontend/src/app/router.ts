@@ -4,6 +4,7 @@ import { readSession, session } from "@/api/session";
 import { routes as accounts } from "@/features/accounts";
 import { routes as bots } from "@/features/bots";
 import { routes as home } from "@/features/home";
+import { routes as insights } from "@/features/insights";
 import { routes as projects } from "@/features/projects";
 import { routes as runs } from "@/features/runs";
 import { routes as settings } from "@/features/settings";
@@ -16,6 +17,7 @@ export const router = createRouter({
     ...bots,
     ...projects,
     ...accounts,
+    ...insights,
     ...runs,
     ...settings,
     ...signin,

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agented.backends.events import Event, TokensUsed
 
@@ -292,6 +292,109 @@ class Limits(Protocol):
         ...
 
 
+class Usage(NamedTuple):
+    """What one answer of a model took, as a session file tells it.
+
+    key, part: name it among all answers of this CLI, whatever file tells of it. Rows of one key and part are one
+    answer, of which the row with the highest rank holds. Rows of one key and different parts are different answers,
+    but for those that may only replay another (`side`): of these none counts beside one that does not, and only one
+    among themselves.
+    session: the session that a run would know; a helper's own session counts as its caller's where the file tells it.
+    at: microseconds since the epoch.
+    input: never what came from a cache. cache_write is kept for 5 minutes, cache_write_1h for an hour; none is in both.
+    reasoning: as the CLI tells it. beside: as many of these are not within output; they cost what output does.
+    cost_usd: what the CLI itself says it cost, as it wrote it.
+    """
+
+    key: str
+    part: str
+    rank: int
+    side: bool
+    session: str
+    workdir: str
+    model: str
+    provider: str
+    at: int
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    reasoning: int = 0
+    beside: int = 0
+    fast: bool = False
+    cost_usd: float | None = None
+
+
+class Kept(StrEnum):
+    """How a CLI keeps its sessions in a file."""
+
+    LINES = "lines"
+    """One JSON value a line; lines are only added."""
+    WHOLE = "whole"
+    """Written anew each time."""
+    DATABASE = "database"
+    """SQLite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Files of sessions: those in the folder whose names begin and end so; `deep` takes the folders in it, too.
+
+    within: only those that have a folder of this name above them.
+    """
+
+    folder: Path
+    suffix: str
+    prefix: str = ""
+    kept: Kept = Kept.LINES
+    deep: bool = True
+    within: str = ""
+
+
+class LineReader(Protocol):
+    """Reads the lines of one file in order. Never raises, whatever it is fed."""
+
+    def feed(self, line: bytes | bytearray, offset: int) -> None:
+        """A line, and where it begins. Only lines that hold one of the needles are fed."""
+        ...
+
+    def state(self) -> str:
+        """What a reader must know that goes on after these lines."""
+        ...
+
+    def rows(self) -> Iterable[Usage]:
+        """What the lines told. Asked for once, at the end."""
+        ...
+
+
+class Sessions(Protocol):
+    """Where a CLI keeps what was said and what that took, and how to read it. Starts nothing and never raises."""
+
+    needles: Sequence[bytes]
+    """A line without any of these tells nothing of use."""
+
+    def places(self, home: Path) -> Sequence[Place]:
+        """Those of a CLI home, as `home_env` would name it."""
+        ...
+
+    def own_places(self, person: Path) -> Sequence[Place]:
+        """Those of a person who set nothing, by their home folder."""
+        ...
+
+    def new_reader(self, path: Path, state: str = "") -> LineReader:
+        """For a file kept as lines, from its beginning or from where a reader left this state."""
+        ...
+
+    def read_whole(self, path: Path, data: bytes) -> Iterable[Usage]:
+        """For a file kept as a whole."""
+        ...
+
+    def read_database(self, path: Path, state: str) -> tuple[Iterable[Usage], str]:
+        """For a database: what was added or changed since a state, and the state after that."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     id: str
@@ -347,6 +450,7 @@ class Backend:
     """Names of the files and folders in a repository that configure it or tell it what to do."""
     permissions: Sequence[Permission] = (Permission.READ, Permission.EDIT, Permission.FULL)
     credentials: Credentials | None = None
+    sessions: Sessions | None = None
     models: Models | None = None
     limits: Limits | None = None
     login_command: Sequence[str] | None = None

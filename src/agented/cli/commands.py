@@ -230,6 +230,39 @@ def limits(refresh: bool, data: Path | None, as_json: bool) -> None:
     print_limits(_settings(data=data), refresh=refresh, as_json=as_json)
 
 
+@program.group(invoke_without_command=True)
+@_DATA
+@_JSON
+@click.option("--group", default="source,model,day", show_default=True, help="What to tell apart, by commas.")
+@click.option("--since", help="First day, as YYYY-MM-DD.")
+@click.option("--until", help="Last day.")
+@click.pass_context
+def costs(
+    context: click.Context, data: Path | None, as_json: bool, group: str, since: str | None, until: str | None
+) -> None:
+    """What was spent, as the server counted it."""
+    if context.invoked_subcommand is None:
+        from agented.cli.spending import show
+
+        show(_settings(data=data), group=group, since=since, until=until, as_json=as_json)
+
+
+@costs.command("scan")
+@click.option("--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="A home folder.")
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where to keep what is known."
+)
+@click.option(
+    "--prices", type=click.Path(path_type=Path, dir_okay=False), help="Own prices, as LiteLLM's table has them."
+)
+@_JSON
+def scan_costs(home: Path, data: Path, prices: Path | None, as_json: bool) -> None:
+    """Count the session files of one home folder, without a server; the next time only what is new is read."""
+    from agented.cli.spending import scan_home
+
+    scan_home(home, data, prices, as_json=as_json)
+
+
 @program.group()
 def bots() -> None:
     """Bots: what runs, and when."""

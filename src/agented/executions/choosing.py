@@ -124,7 +124,8 @@ class Choosing:
             if last is not None and last.reason in _IN_PLACE:
                 free.sort(key=lambda one: (one.account.key != last.account_key, one.step, one.rank))
             else:
-                free.sort(key=lambda one: (one.step, one.rank))
+                # Who is full comes last, whatever the chain says: the run would only wait.
+                free.sort(key=lambda one: (one.rank[0], one.step, one.rank))
             return self._chosen(free[0], found)
         return self._wait(execution, found, faults, last)
 

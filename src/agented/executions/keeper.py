@@ -145,7 +145,10 @@ class Log:
         with self._syncing:
             if self._segment >= 0:
                 os.fdatasync(self._segment)
+                os.close(self._segment)
+                self._segment = -1
             os.fsync(self._index)
+            os.close(self._index)
 
     def _release(self) -> None:
         """Writes what was held back; ends the other stream's unfinished line first."""

@@ -133,6 +133,8 @@ attempts = sa.Table(
     sa.UniqueConstraint("execution_id", "number"),
 )
 
+sa.Index("ix_attempts_session_id", attempts.c.session_id)
+
 counters = sa.Table(
     "execution_counters",
     metadata,
@@ -588,3 +590,20 @@ def _attempt(row: Any) -> Attempt:
         first_event=row.first_event,
         tokens=_tokens(row),
     )
+
+
+def of_sessions(conn: sa.Connection, sessions: Sequence[str]) -> list[tuple[str, str, str, str, str | None]]:
+    """Which execution a CLI's session belongs to: session, backend, execution, its project, and the account's key."""
+    query = (
+        sa.select(
+            attempts.c.session_id,
+            sa.func.coalesce(attempts.c.backend, executions.c.backend),
+            executions.c.id,
+            executions.c.project_id,
+            attempts.c.account_key,
+        )
+        .join(executions, executions.c.id == attempts.c.execution_id)
+        .where(attempts.c.session_id.in_(sessions))
+        .order_by(attempts.c.id)
+    )
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(query)]

@@ -16,12 +16,14 @@ _BIGGEST = 2**53
 _DEEPEST = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FILE_CAP = 16 * 1024 * 1024
+_MOST_MINUTES = 100_000
+_minutes: dict[str, int] = {}
 
 
 def read_json(text: str) -> Any:
     """The value, or None when it is no JSON or is nested beyond reason."""
     try:
-        return json.loads(text, parse_constant=_nothing)
+        return _decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -94,6 +96,26 @@ def iso_moment(value: Any) -> datetime | None:
         return None
 
 
+def micros(value: Any) -> int | None:
+    """Microseconds since the epoch of an ISO 8601 text with a zone. Quick for the many of one minute."""
+    text = value if isinstance(value, str) else ""
+    minute = _minutes.get(text[:17])
+    if minute is not None and len(text) == 24 and text[19] == "." and text[23] == "Z":
+        digits = text[17:19] + text[20:23]
+        if digits.isdecimal():
+            return minute + int(digits) * 1000
+    at = iso_moment(text)
+    if at is None:
+        return None
+    since = at - _EPOCH
+    found = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if len(text) == 24 and text[23] == "Z" and text[16] == ":":
+        if len(_minutes) > _MOST_MINUTES:
+            _minutes.clear()
+        _minutes[text[:17]] = found - found % 60_000_000
+    return found
+
+
 def later(at: datetime, seconds: float) -> datetime | None:
     try:
         return at + timedelta(seconds=seconds)
@@ -151,3 +173,6 @@ def money(value: Any) -> Decimal | None:
 
 def _nothing(_: str) -> None:
     """NaN and Infinity are no JSON, though Python reads them."""
+
+
+_decode = json.JSONDecoder(parse_constant=_nothing).decode

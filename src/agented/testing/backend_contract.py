@@ -303,6 +303,59 @@ HOSTILE = (
 )
 
 
+_USAGE = (
+    b'{"type":"assistant","timestamp":"2026-11-20T10:00:00.000Z","sessionId":"s","requestId":"r","message":{"id":"m",'
+    b'"model":"x","usage":{"input_tokens":5,"output_tokens":7}},"payload":{"type":"token_count","info":{'
+    b'"last_token_usage":{"input_tokens":5}}},"tokens":{"input":1,"output":2}}'
+)
+
+
+def session_files_are_read(backend: Backend, _: Path) -> None:
+    """Whatever stands in a session file, a reader goes on, and what it tells can be counted."""
+    if backend.sessions is None:
+        return
+    sessions = backend.sessions
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.one_of(st.binary(max_size=300), _json_lines(), _cut_lines(_USAGE)), max_size=8))
+    def check(lines: list[bytes]) -> None:
+        path = Path("/home/somebody/chats/session-1.jsonl")
+        reader = sessions.new_reader(path)
+        for number, line in enumerate(lines):
+            reader.feed(line, number)
+        state = reader.state()
+        rows = [*reader.rows(), *sessions.new_reader(path, state).rows()]
+        rows += [*sessions.new_reader(path, str(lines)).rows(), *sessions.read_whole(path, b"".join(lines))]
+        for row in rows:
+            assert row.key, f"{lines!r} gave a row without a key"
+            assert min(row[9:16]) >= 0, f"{lines!r} gave fewer tokens than none: {row}"
+            assert isinstance(row.at, int)
+
+    check()
+
+
+def session_files_that_are_gone_hold_nothing(backend: Backend, _: Path) -> None:
+    """A database that is not there, or is none, tells nothing."""
+    if backend.sessions is not None:
+        for path in (Path("/nonexistent/opened.db"), Path(__file__)):
+            rows, _state = backend.sessions.read_database(path, "")
+            assert list(rows) == []
+
+
+def _json_lines() -> st.SearchStrategy[bytes]:
+    names = st.sampled_from(["type", "message", "usage", "tokens", "timestamp", "payload", "info", "$set", "messages"])
+    leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8))
+    values = st.recursive(leaves, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner)))
+    return st.dictionaries(names, values).map(lambda value: json.dumps(value).encode())
+
+
+def _cut_lines(line: bytes) -> st.SearchStrategy[bytes]:
+    places = st.tuples(
+        st.integers(0, len(line)), st.integers(0, len(line)), st.sampled_from([b"", b"-", b"9" * 30, b"[]"])
+    )
+    return places.map(lambda cut: line[: cut[0]] + cut[2] + line[cut[1] :])
+
+
 def models_are_read_from_anything(backend: Backend, _: Path) -> None:
     if backend.models is not None and backend.models.parse is not None:
         for text in HOSTILE:
@@ -342,6 +395,8 @@ LAWS: Sequence[Law] = (
     any_json_is_read,
     hostile_lines_are_read,
     models_are_read_from_anything,
+    session_files_are_read,
+    session_files_that_are_gone_hold_nothing,
     no_login_is_found_where_there_is_none,
 )
 

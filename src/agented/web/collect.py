@@ -19,6 +19,8 @@ from agented.bots import api as bots_api
 from agented.bots.api import BotsApi
 from agented.budgets import api as budgets_api
 from agented.budgets.api import BudgetsApi
+from agented.costs import api as costs_api
+from agented.costs.api import CostsApi
 from agented.executions import api as executions_api
 from agented.executions.api import ExecutionsApi
 from agented.kit.web import role, still_allowed
@@ -36,6 +38,7 @@ __all__ = [
     "BackendsApi",
     "BotsApi",
     "BudgetsApi",
+    "CostsApi",
     "ExecutionsApi",
     "HomeApi",
     "Live",
@@ -62,6 +65,7 @@ class Rooms:
     notices: NoticesApi
     budgets: BudgetsApi
     sign_in: SignInApi
+    costs: CostsApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -75,6 +79,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         *bots_api.build_routers(rooms.bots),
         *notices_api.build_routers(rooms.notices),
         budgets_api.build_router(rooms.budgets),
+        costs_api.build_router(rooms.costs),
         _live_router(rooms.live),
     ]
 

@@ -150,6 +150,13 @@ def test_who_runs_least_comes_first_and_a_full_account_last() -> None:
     assert key_of(choosing(known, busy).choose(execution(Step("first")), [])) == "first:default"
 
 
+def test_a_later_step_that_is_free_comes_before_one_that_is_full() -> None:
+    known = Known({"first": ["a"], "second": ["b"]})
+    chain = execution(Step("first", "a"), Step("second", "b"))
+    assert key_of(choosing(known, {"first:a": 2}).choose(chain, [])) == "second:b"
+    assert key_of(choosing(known, {"first:a": 2, "second:b": 2}).choose(chain, [])) == "first:a"
+
+
 def test_nobody_who_is_signed_out_is_chosen_without_being_named() -> None:
     known = Known({"first": ["a"]}, logins={"first:default": None})
     assert key_of(choosing(known).choose(execution(Step("first")), [])) == "first:a"

@@ -6,6 +6,7 @@ from agented.backends.claude.command import build_command, default_home, home_en
 from agented.backends.claude.credentials import ClaudeCredentials
 from agented.backends.claude.limits import ClaudeLimits
 from agented.backends.claude.output import new_output
+from agented.backends.claude.sessions import ClaudeSessions
 from agented.backends.contract import Backend, LoginWay, Model, Models, VersionRange
 
 BACKEND = Backend(
@@ -23,6 +24,7 @@ BACKEND = Backend(
     can_resume=True,
     limits=ClaudeLimits(),
     credentials=ClaudeCredentials(),
+    sessions=ClaudeSessions(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(known=(Model("opus", "Opus"), Model("sonnet", "Sonnet"), Model("haiku", "Haiku"))),
     login_command=("auth", "login"),

@@ -7,6 +7,7 @@ from agented.backends.gemini.command import LOGIN_ENV, build_command, default_ho
 from agented.backends.gemini.credentials import GeminiCredentials
 from agented.backends.gemini.limits import GeminiLimits
 from agented.backends.gemini.output import new_output
+from agented.backends.gemini.sessions import GeminiSessions
 
 BACKEND = Backend(
     name="gemini",
@@ -23,6 +24,7 @@ BACKEND = Backend(
     can_resume=True,
     limits=GeminiLimits(),
     credentials=GeminiCredentials(),
+    sessions=GeminiSessions(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(
         known=(

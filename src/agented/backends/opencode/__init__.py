@@ -7,6 +7,7 @@ from agented.backends.opencode.command import build_command, default_home, home_
 from agented.backends.opencode.credentials import OpenCodeCredentials
 from agented.backends.opencode.models import MODELS
 from agented.backends.opencode.output import new_output
+from agented.backends.opencode.sessions import OpenCodeSessions
 
 BACKEND = Backend(
     name="opencode",
@@ -22,6 +23,7 @@ BACKEND = Backend(
     sign_in_hint="opencode auth login",
     can_resume=True,
     credentials=OpenCodeCredentials(),
+    sessions=OpenCodeSessions(),
     models=MODELS,
     login_command=("auth", "login"),
 )

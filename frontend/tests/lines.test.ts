@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { compareLines } from "./lines";
+import { compareLines } from "@/ui/lines";
 
 const told = (before: string, after: string) => compareLines(before, after).map((one) => one.kind + one.text);
 

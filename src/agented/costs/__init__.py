@@ -1,0 +1,1 @@
+"""What was spent: read from the session files of the CLIs, counted once, priced, and kept."""
