@@ -26,10 +26,11 @@ from scripts.install_clis import DEFAULT_FOLDER, cost_oracle
 from tests.fakes.sessions import Tree, large, told
 
 from agented.backends.registry import Registry
-from agented.costs.collector import Collector, Home
+from agented.costs.collector import Collector
 from agented.kit.clock import SystemClock
 from agented.kit.db import Database
 from agented.migrations.upgrade import upgrade
+from agented.sessions.model import Home
 from bench.measure import Row, base_env
 
 _SIZES = (10, 200, 1000)

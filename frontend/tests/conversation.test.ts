@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { JournalEvent } from "@/api/types";
-import { fits, Talk, type Tool } from "@/features/runs/conversation";
-import { briefOf, changesOf, commandOf, pathOf } from "@/features/runs/talk/calls";
+import { fits, Talk, type Tool } from "@/talk/conversation";
+import { briefOf, changesOf, commandOf, pathOf } from "@/talk/calls";
 
 function event(seq: number, type: string, rest: Record<string, unknown> = {}): JournalEvent {
   return { seq, type, attempt: 1, at: "2026-01-01T00:00:00Z", ...rest };

@@ -3,7 +3,7 @@ import type { Line } from "@/api/types";
 import { fromColumns, Lines, PAGE } from "@/features/runs/log/lines";
 import { Layout } from "@/features/runs/log/layout";
 import { completions, parse, withValue } from "@/features/runs/filter";
-import { columns, toHtml } from "@/features/runs/log/text";
+import { columns, toHtml } from "@/ui/ansi";
 import { visible } from "@/ui/visible";
 
 const line = (n: number, text = `line ${n}`): Line =>

@@ -45,7 +45,7 @@ from agented.bots.store import BotRun
 from agented.bots.watching import MissedDeliveries
 from agented.budgets.model import OnHard, Spender, Standing
 from agented.budgets.watching import Budgets
-from agented.costs.collector import Collector, Home
+from agented.costs.collector import Collector
 from agented.costs.model import Owner
 from agented.costs.prices import Prices, to_dollars
 from agented.executions import store as execution_store
@@ -78,7 +78,10 @@ from agented.projects.model import Project, Sync, Workspace
 from agented.projects.repositories import Repositories
 from agented.projects.sync import Syncing
 from agented.projects.workspaces import Workspaces
+from agented.sessions.model import Home
 from agented.settings import Settings
+from agented.transcripts.keeping import Transcripts
+from agented.transcripts.model import Whose
 from agented.web.auth import create_link, create_token
 from agented.web.collect import (
     AccountsApi,
@@ -93,6 +96,7 @@ from agented.web.collect import (
     ProjectsApi,
     Rooms,
     SignInApi,
+    TranscriptsApi,
     build_routers,
     changes_to_dict,
 )
@@ -477,7 +481,19 @@ class App:
             zone=settings.time_zone,
             interval_s=settings.costs_interval_s,
         )
-        self.accounts.on_end = self.collector.wake
+        self.transcripts = Transcripts(
+            path=settings.data / "transcripts.db",
+            clock=self.clock,
+            backends=shelf.registry.all,
+            person=settings.home,
+            homes=self._homes,
+            whose=self._whose,
+            project_of=self._project_at,
+            keep=settings.keep_transcripts,
+            days=settings.transcripts_days,
+            interval_s=settings.costs_interval_s,
+        )
+        self.accounts.on_end = self._collect
         self.missed = MissedDeliveries(
             db=self.db,
             clock=self.clock,
@@ -533,6 +549,7 @@ class App:
                 ("endings", self.endings.run),
                 ("teller", self.sender.run),
                 ("collector", self.collector.run),
+                ("transcripts", self.transcripts.run),
                 ("timers", self._keep_time),
                 ("sweeper", self._fetch_missed),
                 ("limits", self.monitor.run),
@@ -587,6 +604,17 @@ class App:
         """Every CLI home there is: people's own, and those of accounts that have one."""
         own = [Home(one.name, f"{one.name}:{DEFAULT_ID}", None) for one in self.shelf.registry.all()]
         return own + [Home(one.backend, one.key, one.home) for one in self.shelf.accounts() if one.home is not None]
+
+    def _collect(self) -> None:
+        """A run has ended: its last words are on the disk."""
+        self.collector.wake()
+        self.transcripts.wake()
+
+    def _whose(self, sessions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Whose]:
+        return {
+            key: Whose(owner.execution, owner.project or "", owner.account or "")
+            for key, owner in self._owners(sessions).items()
+        }
 
     def _owners(self, sessions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
         owners: dict[tuple[str, str], Owner] = {}
@@ -833,8 +861,10 @@ class App:
         self._stopping.set()
         self.sign_ins.close()
         self.syncing.stop()
-        for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor, self.collector):
+        for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor):
             part.stop()
+        self.collector.stop()
+        self.transcripts.stop()
         self.bus.ring(TIMERS)
         self.worker.leave()
         for loop in self._loops:
@@ -1076,6 +1106,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             check=app.check_bot,
         ),
         costs=CostsApi(db=app.db, collector=app.collector),
+        transcripts=TranscriptsApi(app.transcripts),
         notices=NoticesApi(
             db=app.db,
             targets=Targets(db=app.db, vault=shelf.vault, clock=app.clock),

@@ -145,6 +145,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds between two readings of the session files; 0 for only at a run's end.",
     )
+    keep_transcripts: bool = Field(
+        default=True,
+        description="Keep what is said in sessions, also when a CLI deletes its files, and make it searchable.",
+    )
+    transcripts_days: int = Field(
+        default=0, ge=0, le=36_500, description="Days after its last word a transcript is let go; 0 for never."
+    )
     prices_file: Path | None = Field(
         default=None,
         description="JSON with prices of models as LiteLLM has them; they win over those we bring.",

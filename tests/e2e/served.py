@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -36,11 +40,28 @@ def wait_for(holds: Callable[[], Any], timeout_s: float = 30.0, what: str = "the
         time.sleep(0.02)
 
 
+@functools.cache
+def template() -> tuple[Path, str]:
+    """A data folder on which a server was started and ended once, and a token of an admin; one for each process."""
+    folder = Path(tempfile.mkdtemp(prefix="agented-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = Served(folder)
+    server.is_first = True
+    try:
+        server.start()
+        server.terminate()
+    finally:
+        server.close()
+    return server.data, server.token
+
+
 class Served:
     """`agented serve` on a data folder of its own, with a built environment and a throw-away home."""
 
     def __init__(self, folder: Path, *, path: str = os.defpath, **settings: str) -> None:
         self.data = folder / "data"
+        self.is_first = False
+        """Starts with no data folder at all."""
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
         self.env = {
@@ -59,6 +80,10 @@ class Served:
         self._log = folder / "server.log"
 
     def start(self) -> Served:
+        if not self.data.exists() and "AGENTED_DATABASE_URL" not in self.env and not self.is_first:
+            # As a first start leaves it: most tests are not about that.
+            folder, self._token = template()
+            shutil.copytree(folder, self.data)
         (self.data / "server.json").unlink(missing_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.e2e.browsing import open_page, sign_in, violations
 from tests.e2e.served import Served, wait_for
 
 HOME = Path(__file__).parent.parent / "fakes" / "cost-fixture"
+CAPTURES = Path(__file__).parent.parent / "captures"
 
 
 def test_costs_are_narrowed_and_taken_along(served: Served, browser: Browser) -> None:
@@ -60,3 +63,51 @@ def test_where_nothing_was_spent_the_page_says_how_to_begin(served: Served, brow
     expect(seen.page.get_by_text("Nothing was spent yet")).to_be_visible()
     assert violations(seen.page) == []
     assert seen.wrong == []
+
+
+def test_what_was_said_is_searched_read_and_removed(served: Served, browser: Browser) -> None:
+    recorded = CAPTURES / "claude" / "sessions" / "tool.jsonl"
+    folder = served.home / ".claude" / "projects" / "-repo"
+    folder.mkdir(parents=True)
+    shutil.copy(recorded, folder)
+    hostile = {"type": "user", "sessionId": "h", "uuid": "u", "timestamp": "2026-11-20T10:00:00.000Z"}
+    text = "<img src=x onerror=alert(1)> the needle"
+    (folder / "h.jsonl").write_text(json.dumps({**hostile, "message": {"role": "user", "content": text}}) + "\n")
+    assert served.post("/api/transcripts/collect")["files"] == 2
+    seen = open_page(browser, served)
+    page = seen.page
+    sign_in(seen, served)
+    page.goto(f"{served.url}/insights/transcripts")
+    expect(page.get_by_role("list", name="Transcripts").get_by_role("listitem")).to_have_count(2)
+    expect(page.get_by_text("2 transcripts,")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("needle")
+    expect(page).to_have_url(f"{served.url}/insights/transcripts?q=needle")
+    expect(page.get_by_role("mark")).to_have_text("needle")
+    expect(page.get_by_role("list", name="Transcripts").get_by_role("link", name="<img").first).to_be_visible()
+    assert violations(page) == []
+    page.get_by_label("Search what was said").fill('"command ran"')
+    expect(page.get_by_role("mark")).to_have_text("command ran")
+    page.get_by_label("Search what was said").press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/insights/transcripts/\d+\?turn=4$"))
+    expect(page.get_by_text("Run the test command.").first).to_be_visible()
+    expect(page.get_by_text("echo fake-tool-ran").first).to_be_visible()
+    expect(page.locator("[aria-current=true]")).to_contain_text("The command ran; done.")
+    assert violations(page) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Really remove it?").click()
+    expect(page.get_by_role("list", name="Transcripts").get_by_role("listitem")).to_have_count(1)
+    assert (folder / "tool.jsonl").exists()
+    assert seen.wrong == []
+
+
+def test_where_nothing_was_said_the_page_says_how_to_begin(served: Served, browser: Browser) -> None:
+    seen = open_page(browser, served)
+    sign_in(seen, served)
+    seen.page.goto(f"{served.url}/insights/transcripts")
+    expect(seen.page.get_by_text("No transcripts yet")).to_be_visible()
+    assert violations(seen.page) == []

@@ -79,7 +79,7 @@ def test_another_account_finishes_in_the_same_worktree(bench: Bench, first: str,
 # The fourth CLI waits by itself for a limit as short as a test can wait for.
 @pytest.mark.parametrize("cli", ["claude", "codex", "opencode"])
 def test_the_session_goes_on_after_the_reset(bench: Bench, cli: str) -> None:
-    bench.provider.wall_s = 15
+    bench.provider.wall_s = 8
     run = bench.start(bench.account(cli, "wall"))
     waiting = wait_for(lambda: (now := bench.served.execution(run))["state"] == "waiting" and now, 60, "the waiting")
     assert waiting["reason"] == "limited", waiting["detail"]

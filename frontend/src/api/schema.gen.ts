@@ -1313,6 +1313,104 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/transcripts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Transcripts
+         * @description The newest first; with `q` those in which it was said, and where.
+         */
+        get: operations["list_transcripts_api_transcripts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/transcripts/collect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Collect Transcripts
+         * @description Reads what is new in the session files now.
+         */
+        post: operations["collect_transcripts_api_transcripts_collect_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/transcripts/standing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Transcripts Standing
+         * @description How much is kept, and what is about to be lost.
+         */
+        get: operations["get_transcripts_standing_api_transcripts_standing_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/transcripts/{transcript_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Transcript */
+        get: operations["get_transcript_api_transcripts__transcript_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Transcript
+         * @description For good: it is not collected again. The CLI's own file stays as it is.
+         */
+        delete: operations["delete_transcript_api_transcripts__transcript_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/transcripts/{transcript_id}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Transcript Items */
+        get: operations["get_transcript_items_api_transcripts__transcript_id__items_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/liveness": {
         parameters: {
             query?: never;
@@ -1661,7 +1759,7 @@ export interface components {
              */
             soft_usd?: string | null;
             /** Standing */
-            standing: components["schemas"]["StandingOut"][];
+            standing: components["schemas"]["agented__budgets__api__StandingOut"][];
             /**
              * Target
              * @description A bot's name, a project's id, an account's key; none for each.
@@ -2270,6 +2368,25 @@ export interface components {
                 [key: string]: components["schemas"]["PointOut"][];
             };
         };
+        /** HitOut */
+        HitOut: {
+            /** At */
+            at: string;
+            /** Kind */
+            kind: string;
+            /**
+             * Marks
+             * @description Where the words stand in the snippet: first, behind the last.
+             */
+            marks: number[][];
+            /**
+             * Seq
+             * @description Its place in the transcript, from 1.
+             */
+            seq: number;
+            /** Snippet */
+            snippet: string;
+        };
         /** IssuedToken */
         IssuedToken: {
             /**
@@ -2744,6 +2861,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[TranscriptOut] */
+        Page_TranscriptOut_: {
+            /** Items */
+            items: components["schemas"]["TranscriptOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[VersionOut] */
         Page_VersionOut_: {
             /** Items */
@@ -2971,6 +3095,22 @@ export interface components {
             /** Updated At */
             updated_at: string;
         };
+        /** RiskOut */
+        RiskOut: {
+            /** Account */
+            account: string;
+            /**
+             * Days
+             * @description So long the CLI keeps a session.
+             */
+            days: number;
+            /** First At */
+            first_at: string;
+            /** Sessions */
+            sessions: number;
+            /** Source */
+            source: string;
+        };
         /** SavedTarget */
         SavedTarget: {
             /** Bots */
@@ -3136,20 +3276,6 @@ export interface components {
             columns: number;
             /** Rows */
             rows: number;
-        };
-        /** StandingOut */
-        StandingOut: {
-            /** Ends At */
-            ends_at: string | null;
-            /** Spent Usd */
-            spent_usd: string;
-            /**
-             * State
-             * @description within, warned or spent
-             */
-            state: string;
-            /** Target */
-            target: string;
         };
         /**
          * StartWish
@@ -3343,6 +3469,68 @@ export interface components {
             /** Output */
             output: number;
         };
+        /** TranscriptItems */
+        TranscriptItems: {
+            /**
+             * Items
+             * @description In the words of a run's events, and `asked` for what was asked.
+             */
+            items: {
+                [key: string]: unknown;
+            }[];
+            /** Last Seq */
+            last_seq: number;
+        };
+        /** TranscriptOut */
+        TranscriptOut: {
+            /** Account */
+            account: string;
+            /** Began At */
+            began_at: string;
+            /**
+             * Execution
+             * @description The run it belongs to; null for a person's session.
+             */
+            execution: string | null;
+            /**
+             * Found
+             * @default []
+             */
+            found: components["schemas"]["HitOut"][];
+            /**
+             * Hits
+             * @default 0
+             */
+            hits: number;
+            /** Id */
+            id: number;
+            /** Items */
+            items: number;
+            /** Last At */
+            last_at: string;
+            /** Model */
+            model: string;
+            /** Project */
+            project: string | null;
+            /** Session */
+            session: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Source */
+            source: string;
+            /** Title */
+            title: string;
+            /** Workdir */
+            workdir: string;
+        };
+        /** TranscriptsCollected */
+        TranscriptsCollected: {
+            /**
+             * Files
+             * @description Session files in which something was new.
+             */
+            files: number;
+        };
         /**
          * Trust
          * @description Who wrote what an execution works on.
@@ -3497,6 +3685,43 @@ export interface components {
              * @description Runs of the project whose unsaved work is in a snapshot.
              */
             snapshots: number;
+        };
+        /** StandingOut */
+        agented__budgets__api__StandingOut: {
+            /** Ends At */
+            ends_at: string | null;
+            /** Spent Usd */
+            spent_usd: string;
+            /**
+             * State
+             * @description within, warned or spent
+             */
+            state: string;
+            /** Target */
+            target: string;
+        };
+        /** StandingOut */
+        agented__transcripts__api__StandingOut: {
+            /**
+             * At Risk
+             * @description Sessions that are not kept and that their CLI will soon delete.
+             */
+            at_risk: components["schemas"]["RiskOut"][];
+            /** Collected At */
+            collected_at: string | null;
+            /**
+             * Days
+             * @description After as many days a transcript is let go; 0 for never.
+             */
+            days: number;
+            /** Items */
+            items: number;
+            /** Keep */
+            keep: boolean;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Transcripts */
+            transcripts: number;
         };
     };
     responses: never;
@@ -7079,6 +7304,255 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    list_transcripts_api_transcripts_get: {
+        parameters: {
+            query?: {
+                /** @description Words and "phrases" that are all said together. */
+                q?: string;
+                source?: string | null;
+                account?: string | null;
+                project?: string | null;
+                /** @description Whose sessions. */
+                of?: string | null;
+                /** @description With source: this session alone. */
+                session?: string | null;
+                /** @description `next_cursor` of the page before; none for the first. */
+                cursor?: string | null;
+                /** @description Items per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TranscriptOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    collect_transcripts_api_transcripts_collect_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptsCollected"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_transcripts_standing_api_transcripts_standing_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["agented__transcripts__api__StandingOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_transcript_api_transcripts__transcript_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptOut"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    delete_transcript_api_transcripts__transcript_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    get_transcript_items_api_transcripts__transcript_id__items_get: {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                transcript_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptItems"];
+                };
             };
             /** @description Client Error */
             "4XX": {

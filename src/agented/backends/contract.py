@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agented.backends.events import Event, TokensUsed
 
@@ -352,7 +352,35 @@ class Place:
     within: str = ""
 
 
-class LineReader(Protocol):
+class Speech(NamedTuple):
+    """One thing that was said or done in a session, as a session file tells it.
+
+    key: names it within its session; a later one of the same key replaces it. Copies of a file tell the same keys.
+    at: microseconds since the epoch; None where the file does not say: then it follows the one before.
+    kind: asked (by the person or the program that runs the CLI) | said | thinking | called | returned | note | bad |
+    title (what the session is called). text: for `called` its arguments as JSON.
+    call: joins what a tool returned with its call. ok: whether that went well.
+    side: a helper of the session said it.
+    """
+
+    session: str
+    key: str
+    at: int | None
+    kind: str
+    text: str
+    tool: str = ""
+    tool_kind: str = ""
+    call: str = ""
+    ok: bool = True
+    side: bool = False
+    workdir: str = ""
+    model: str = ""
+
+
+Row = TypeVar("Row", covariant=True)
+
+
+class LineReader(Protocol[Row]):
     """Reads the lines of one file in order. Never raises, whatever it is fed."""
 
     def feed(self, line: bytes | bytearray, offset: int) -> None:
@@ -363,16 +391,16 @@ class LineReader(Protocol):
         """What a reader must know that goes on after these lines."""
         ...
 
-    def rows(self) -> Iterable[Usage]:
+    def rows(self) -> Iterable[Row]:
         """What the lines told. Asked for once, at the end."""
         ...
 
 
-class Sessions(Protocol):
+class Sessions(Protocol[Row]):
     """Where a CLI keeps what was said and what that took, and how to read it. Starts nothing and never raises."""
 
     needles: Sequence[bytes]
-    """A line without any of these tells nothing of use."""
+    """A line without any of these tells nothing that is looked for."""
 
     def places(self, home: Path) -> Sequence[Place]:
         """Those of a CLI home, as `home_env` would name it."""
@@ -382,15 +410,15 @@ class Sessions(Protocol):
         """Those of a person who set nothing, by their home folder."""
         ...
 
-    def new_reader(self, path: Path, state: str = "") -> LineReader:
+    def new_reader(self, path: Path, state: str = "") -> LineReader[Row]:
         """For a file kept as lines, from its beginning or from where a reader left this state."""
         ...
 
-    def read_whole(self, path: Path, data: bytes) -> Iterable[Usage]:
+    def read_whole(self, path: Path, data: bytes) -> Iterable[Row]:
         """For a file kept as a whole."""
         ...
 
-    def read_database(self, path: Path, state: str) -> tuple[Iterable[Usage], str]:
+    def read_database(self, path: Path, state: str) -> tuple[Iterable[Row], str]:
         """For a database: what was added or changed since a state, and the state after that."""
         ...
 
@@ -450,7 +478,11 @@ class Backend:
     """Names of the files and folders in a repository that configure it or tell it what to do."""
     permissions: Sequence[Permission] = (Permission.READ, Permission.EDIT, Permission.FULL)
     credentials: Credentials | None = None
-    sessions: Sessions | None = None
+    sessions: Sessions[Usage] | None = None
+    transcripts: Sessions[Speech] | None = None
+    """The same files, read for what was said in them."""
+    kept_for: Callable[[Path | None, Path], timedelta | None] | None = None
+    """How long the CLI itself keeps session files of a home (None: the person's own) of a person. None for ever."""
     models: Models | None = None
     limits: Limits | None = None
     login_command: Sequence[str] | None = None

@@ -12,26 +12,18 @@ from pathlib import Path
 from agented.backends.contract import Backend, Place
 from agented.costs import store
 from agented.costs.ledger import Counting, Days, Ledger, reprice
-from agented.costs.model import Answer, Bookmark, Found, Owner, Source
+from agented.costs.model import Answer, Owner, Source
 from agented.costs.prices import Prices, load_prices
-from agented.costs.reading import Finder, read_new
 from agented.kit.clock import Clock, to_micros
 from agented.kit.db import Database
+from agented.sessions.model import Bookmark, Found, Home
+from agented.sessions.reading import Finder, read_new
 
 log = logging.getLogger(__name__)
 
 _BATCH = 5_000
 _SETTLE_S = 0.5
 _MAY_STILL_BE_OWNED = timedelta(days=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """A CLI home that belongs to an account; None is the person's own."""
-
-    source: str
-    account: str
-    path: Path | None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 from agented.backends.contract import Usage
 from agented.costs import store
-from agented.costs.model import SYNTHETIC, Answer, Bookmark, CellKey, Sums
+from agented.costs.model import SYNTHETIC, Answer, CellKey, Sums
 from agented.costs.prices import Prices, to_pico
+from agented.sessions.model import Bookmark
 
 _QUARTER = 900 * 1_000_000
 _MOST_TOKENS = 10**8

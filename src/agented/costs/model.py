@@ -7,34 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from agented.backends.contract import Kept, Sessions
+from agented.backends.contract import Sessions, Usage
 
 SYNTHETIC = "<synthetic>"
 """What a CLI itself said in a model's place: it costs nothing."""
-
-
-class Found(NamedTuple):
-    """A session file as it stands on the disk, and whose it is. size, mtime: of the database and its log together."""
-
-    path: str
-    source: str
-    account: str
-    kept: Kept
-    size: int
-    mtime: int
-    inode: int
-
-
-class Bookmark(NamedTuple):
-    """How far a file was read. mark: a print of what stands before the offset; state: what its reader must know."""
-
-    path: str
-    size: int
-    mtime: int
-    inode: int
-    offset: int
-    mark: str
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +18,7 @@ class Source:
     """A kind of session files that is looked for."""
 
     name: str
-    sessions: Sessions
+    sessions: Sessions[Usage]
 
 
 class CellKey(NamedTuple):

@@ -11,10 +11,11 @@ from typing import Any
 from agented.backends.contract import Backend
 from agented.costs import store
 from agented.costs.ledger import Counting, Days, Ledger, reprice
-from agented.costs.model import Answer, Bookmark, CellKey, Filter, Found, Group, Source, Sums
+from agented.costs.model import Answer, CellKey, Filter, Group, Source, Sums
 from agented.costs.prices import SHIPPED, Prices, load_prices, to_dollars
-from agented.costs.reading import Finder, read_new
 from agented.kit.forks import can_fork, spread
+from agented.sessions.model import Bookmark, Found
+from agented.sessions.reading import Finder, read_new
 
 _FILE = "costs.db"
 _WORTH_FORKING = 48 << 20

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agented.costs.model import Bookmark, CellKey, Filter, Group, Owner, Sums
+from agented.costs.model import CellKey, Filter, Group, Owner, Sums
+from agented.sessions.model import Bookmark
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

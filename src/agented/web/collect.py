@@ -29,6 +29,8 @@ from agented.notices.api import NoticesApi
 from agented.projects import api as projects_api
 from agented.projects.api import ProjectsApi
 from agented.projects.wire import changes_to_dict
+from agented.transcripts import api as transcripts_api
+from agented.transcripts.api import TranscriptsApi
 from agented.web import home
 from agented.web.home import HomeApi
 from agented.web.live import Live
@@ -46,6 +48,7 @@ __all__ = [
     "ProjectsApi",
     "Rooms",
     "SignInApi",
+    "TranscriptsApi",
     "build_routers",
     "changes_to_dict",
 ]
@@ -66,6 +69,7 @@ class Rooms:
     budgets: BudgetsApi
     sign_in: SignInApi
     costs: CostsApi
+    transcripts: TranscriptsApi
 
 
 def build_routers(rooms: Rooms) -> list[APIRouter]:
@@ -80,6 +84,7 @@ def build_routers(rooms: Rooms) -> list[APIRouter]:
         *notices_api.build_routers(rooms.notices),
         budgets_api.build_router(rooms.budgets),
         costs_api.build_router(rooms.costs),
+        transcripts_api.build_router(rooms.transcripts),
         _live_router(rooms.live),
     ]
 

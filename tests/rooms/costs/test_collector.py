@@ -14,11 +14,12 @@ import pytest
 import sqlalchemy as sa
 
 from agented.costs import store
-from agented.costs.collector import Collector, Home
+from agented.costs.collector import Collector
 from agented.costs.model import Filter, Group, Owner, Sums
 from agented.costs.prices import PICO
 from agented.kit.clock import SetClock
 from agented.kit.db import Database
+from agented.sessions.model import Home
 from tests.fakes.sessions import COLUMNS, Tree, small
 from tests.rooms.costs.conftest import BACKENDS, Rows, true_rows
 

@@ -7,6 +7,7 @@ from agented.backends.claude.credentials import ClaudeCredentials
 from agented.backends.claude.limits import ClaudeLimits
 from agented.backends.claude.output import new_output
 from agented.backends.claude.sessions import ClaudeSessions
+from agented.backends.claude.transcripts import ClaudeTranscripts, kept_for
 from agented.backends.contract import Backend, LoginWay, Model, Models, VersionRange
 
 BACKEND = Backend(
@@ -25,6 +26,8 @@ BACKEND = Backend(
     limits=ClaudeLimits(),
     credentials=ClaudeCredentials(),
     sessions=ClaudeSessions(),
+    transcripts=ClaudeTranscripts(),
+    kept_for=kept_for,
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(known=(Model("opus", "Opus"), Model("sonnet", "Sonnet"), Model("haiku", "Haiku"))),
     login_command=("auth", "login"),

@@ -8,6 +8,7 @@ from agented.backends.codex.limits import CodexLimits
 from agented.backends.codex.models import MODELS
 from agented.backends.codex.output import new_output
 from agented.backends.codex.sessions import CodexSessions
+from agented.backends.codex.transcripts import CodexTranscripts
 from agented.backends.contract import Backend, LoginWay, VersionRange
 
 BACKEND = Backend(
@@ -26,6 +27,7 @@ BACKEND = Backend(
     limits=CodexLimits(),
     credentials=CodexCredentials(),
     sessions=CodexSessions(),
+    transcripts=CodexTranscripts(),
     models=MODELS,
     # A code works from any machine; the other way is answered at an address of the machine that the CLI runs on.
     login_command=("login", "--device-auth"),

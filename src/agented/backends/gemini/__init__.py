@@ -8,6 +8,7 @@ from agented.backends.gemini.credentials import GeminiCredentials
 from agented.backends.gemini.limits import GeminiLimits
 from agented.backends.gemini.output import new_output
 from agented.backends.gemini.sessions import GeminiSessions
+from agented.backends.gemini.transcripts import GeminiTranscripts
 
 BACKEND = Backend(
     name="gemini",
@@ -25,6 +26,7 @@ BACKEND = Backend(
     limits=GeminiLimits(),
     credentials=GeminiCredentials(),
     sessions=GeminiSessions(),
+    transcripts=GeminiTranscripts(),
     # The CLI has no command that lists models; it takes these names for the newest of each kind, and any full id.
     models=Models(
         known=(

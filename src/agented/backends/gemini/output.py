@@ -141,8 +141,8 @@ class GeminiOutput:
 
     def _read_tool_use(self, message: Object) -> Iterator[Event]:
         tool = loose.string(message.get("tool_name"))
-        kind = "mcp" if tool.startswith("mcp_") else _KINDS.get(tool, "other")
-        yield ToolCalled(loose.string(message.get("tool_id")), tool, loose.arguments(message.get("parameters")), kind)
+        identity, parameters = loose.string(message.get("tool_id")), loose.arguments(message.get("parameters"))
+        yield ToolCalled(identity, tool, parameters, kind_of(tool))
 
     def _read_tool_result(self, message: Object) -> Iterator[Event]:
         answer = loose.string(message.get("output"))
@@ -289,3 +289,7 @@ _READERS = {
 def new_output(before: TokensUsed = TokensUsed()) -> Output:  # noqa: B008 - frozen, so one for all is safe
     """Its numbers are of the run alone, also after a resume, so what was used before changes nothing."""
     return GeminiOutput()
+
+
+def kind_of(tool: str) -> str:
+    return "mcp" if tool.startswith("mcp_") else _KINDS.get(tool, "other")

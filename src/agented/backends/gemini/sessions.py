@@ -33,7 +33,7 @@ class GeminiSessions:
             return
         session = loose.string(value.get("sessionId")) or path.stem
         changed = loose.micros(value.get("lastUpdated")) or 0
-        workdir = _workdir(path)
+        workdir = workdir_of(path)
         for message in loose.items(value.get("messages")):
             yield from _usage(loose.mapping(message), session, workdir, changed)
 
@@ -44,7 +44,7 @@ class GeminiSessions:
 class _Reader:
     def __init__(self, path: Path, state: Mapping[str, Any]) -> None:
         self._session = loose.string(state.get("session")) or path.stem
-        self._workdir = loose.string(state.get("workdir")) or _workdir(path)
+        self._workdir = loose.string(state.get("workdir")) or workdir_of(path)
         self._rows: list[Usage] = []
 
     def feed(self, line: bytes | bytearray, offset: int) -> None:
@@ -98,7 +98,7 @@ def _usage(message: Mapping[str, Any], session: str, workdir: str, rank: int) ->
     )
 
 
-def _workdir(path: Path) -> str:
+def workdir_of(path: Path) -> str:
     """The folder of the project, as the CLI notes it beside the chats."""
     for folder in path.parents:
         if folder.name == "chats":

@@ -8,6 +8,7 @@ from agented.backends.opencode.credentials import OpenCodeCredentials
 from agented.backends.opencode.models import MODELS
 from agented.backends.opencode.output import new_output
 from agented.backends.opencode.sessions import OpenCodeSessions
+from agented.backends.opencode.transcripts import OpenCodeTranscripts
 
 BACKEND = Backend(
     name="opencode",
@@ -24,6 +25,7 @@ BACKEND = Backend(
     can_resume=True,
     credentials=OpenCodeCredentials(),
     sessions=OpenCodeSessions(),
+    transcripts=OpenCodeTranscripts(),
     models=MODELS,
     login_command=("auth", "login"),
 )

@@ -132,7 +132,7 @@ class OpenCodeOutput:
         part = loose.mapping(message.get("part"))
         state = loose.mapping(part.get("state"))
         call, tool = loose.string(part.get("callID")), loose.string(part.get("tool"))
-        yield ToolCalled(call, tool, loose.arguments(state.get("input")), _KINDS.get(tool, "other"))
+        yield ToolCalled(call, tool, loose.arguments(state.get("input")), kind_of(tool))
         failed = loose.count(loose.mapping(state.get("metadata")).get("exit"))
         answer = loose.string(state.get("output")) or loose.string(state.get("error"))
         yield ToolReturned(call, state.get("status") == "completed" and not failed, answer)
@@ -299,3 +299,7 @@ _READERS = {
 def new_output(before: TokensUsed = TokensUsed()) -> Output:  # noqa: B008 - frozen, so one for all is safe
     """Its numbers are of each step, so what was used before changes nothing."""
     return OpenCodeOutput()
+
+
+def kind_of(tool: str) -> str:
+    return _KINDS.get(tool, "other")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agented.backends.contract import Kept, LineReader, Place, Usage
+from agented.backends.telling import NoLines
 from agented.kit import loose
 
 _AT_ONCE = 500
@@ -30,8 +31,8 @@ class OpenCodeSessions:
     def own_places(self, person: Path) -> Sequence[Place]:
         return self.places(person)
 
-    def new_reader(self, path: Path, state: str = "") -> LineReader:
-        return _NoLines()
+    def new_reader(self, path: Path, state: str = "") -> LineReader[Usage]:
+        return NoLines()
 
     def read_whole(self, path: Path, data: bytes) -> Iterable[Usage]:
         value = loose.read_object(data.decode("utf-8", "replace"))
@@ -44,24 +45,13 @@ class OpenCodeSessions:
     def read_database(self, path: Path, state: str) -> tuple[Iterable[Usage], str]:
         since = int(state) if state.isdecimal() else 0
         try:
-            with closing(_open(path)) as kept:
+            with closing(open_kept(path)) as kept:
                 return _read(kept, since)
         except (sqlite3.Error, ValueError, OverflowError):
             return (), state
 
 
-class _NoLines:
-    def feed(self, line: bytes | bytearray, offset: int) -> None:
-        pass
-
-    def state(self) -> str:
-        return ""
-
-    def rows(self) -> Iterable[Usage]:
-        return ()
-
-
-def _open(path: Path) -> sqlite3.Connection:
+def open_kept(path: Path) -> sqlite3.Connection:
     """For reading only, beside a CLI that writes. Where nothing may be made beside it, as it stands in its file."""
     address = path.absolute().as_uri()
     kept = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=_BUSY_S)
@@ -77,7 +67,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _read(kept: sqlite3.Connection, since: int) -> tuple[Sequence[Usage], str]:
     columns = {str(row[1]) for row in kept.execute("PRAGMA table_info(message)")}
     timed = "time_updated" in columns
-    families = _families(kept)
+    known = families(kept)
     found: list[Usage] = []
     newest = since
     query = f"SELECT id, session_id, data, {'time_updated' if timed else '0'} FROM message {_SINCE if timed else ''}"  # noqa: S608 - of our own words
@@ -86,12 +76,12 @@ def _read(kept: sqlite3.Connection, since: int) -> tuple[Sequence[Usage], str]:
         newest = max(newest, updated)
         value = loose.read_object(data) if isinstance(data, str) and '"tokens"' in data else None
         if value is not None:
-            root, workdir = families.get(session, (session, ""))
+            root, workdir = known.get(session, (session, ""))
             found += _usage(value, str(message), str(root), workdir, max(1, updated))
     return found, str(newest)
 
 
-def _families(kept: sqlite3.Connection) -> Mapping[str, tuple[str, str]]:
+def families(kept: sqlite3.Connection) -> Mapping[str, tuple[str, str]]:
     """The session that a helper's session was opened from, and the folder of each."""
     try:
         rows = kept.execute("SELECT id, parent_id, directory FROM session").fetchall()

@@ -1,5 +1,5 @@
 /** What a tool call did, in few words and in full, whatever its CLI calls the arguments. */
-import type { Tool } from "../conversation";
+import type { Tool } from "./conversation";
 import { visible } from "@/ui/visible";
 
 const MOST = 100_000;

@@ -2,7 +2,7 @@
 import type { JournalEvent } from "@/api/types";
 import { visible } from "@/ui/visible";
 
-export type Kind = "said" | "thinking" | "tool" | "note" | "bad" | "attempt";
+export type Kind = "asked" | "said" | "thinking" | "tool" | "note" | "bad" | "attempt";
 
 export interface Turn {
   /** The number of its first event; for links. */
@@ -13,6 +13,8 @@ export interface Turn {
   tool?: Tool;
   /** Tokens that were counted after it and before the next one. */
   used?: { sent: number; received: number; cost: number };
+  /** A helper of the session said it. */
+  side?: boolean;
   /** Grows with each change: what was made of it may be kept until then. */
   rev: number;
 }
@@ -58,6 +60,7 @@ export class Talk {
       this.attempt = event.attempt;
     }
     if (event.type === "said") return this.said(event);
+    if (event.type === "asked") return this.asked(event);
     if (event.type === "tokens_used") return this.used(event);
     if (event.type === "limit_seen" || event.type === "session_started") return;
     this.growing = undefined;
@@ -71,9 +74,14 @@ export class Talk {
   }
 
   private push(event: JournalEvent, kind: Kind, said: string, key = event.seq): Turn {
-    const turn: Turn = { key, at: event.at, kind, text: said, rev: 0 };
+    const turn: Turn = { key, at: event.at, kind, text: said, side: event.side === true, rev: 0 };
     this.turns.push(turn);
     return turn;
+  }
+
+  private asked(event: JournalEvent): void {
+    this.growing = undefined;
+    this.push(event, "asked", text(event.text));
   }
 
   private said(event: JournalEvent): void {
@@ -133,7 +141,7 @@ export type Only = (typeof ONLY)[number];
 
 export function fits(turn: Turn, only: Only, find: string): boolean {
   const failed = turn.kind === "bad" || turn.tool?.ok === false;
-  if (only === "messages" && turn.kind !== "said" && turn.kind !== "attempt") return false;
+  if (only === "messages" && turn.kind !== "said" && turn.kind !== "asked" && turn.kind !== "attempt") return false;
   if (only === "tools" && turn.kind !== "tool" && turn.kind !== "attempt") return false;
   if (only === "errors" && !failed) return false;
   return !find || textOf(turn).toLowerCase().includes(find.toLowerCase());

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from agented.backends.contract import Kept, LineReader, Place, Sessions, Usage
-from agented.costs.model import Bookmark, Found
+from agented.backends.contract import Kept, LineReader, Place, Sessions
+from agented.sessions.model import Bookmark, Found
 
 _BUFFER = 4 << 20
 _LONGEST = 64 << 20
@@ -25,6 +25,7 @@ _DEEPEST = 12
 _MOST_SPARE = 2
 _spare: list[bytearray] = []
 _UNSURE_NS = 2_000_000_000
+Row = TypeVar("Row")
 
 
 class Finder:
@@ -130,24 +131,30 @@ def _with_log(path: str, size: int, mtime: int) -> tuple[int, int]:
     return size + log.st_size, max(mtime, log.st_mtime_ns)
 
 
-def read_new(found: Found, mark: Bookmark | None, sessions: Sessions) -> tuple[list[Usage], Bookmark]:
-    """What a file tells since the bookmark, and the next one. A file that was cut or replaced is read anew."""
+def read_new(
+    found: Found, mark: Bookmark | None, sessions: Sessions[Row], most: int | None = None
+) -> tuple[list[Row], Bookmark]:
+    """What a file tells since the bookmark, and the next one. A file that was cut or replaced is read anew.
+
+    most: bytes after which no further line is read; then the bookmark does not fit the file, which is looked at again.
+    """
     path = Path(found.path)
     if found.kept is Kept.DATABASE:
         state = mark.state if mark is not None and mark.inode == found.inode else ""
         rows, state = sessions.read_database(path, state)
-        return list(rows), _mark(found, state=state)
+        before = "" if mark is None else mark.state
+        return list(rows), _mark(found, size=-1 if most is not None and state != before else None, state=state)
     try:
         if found.kept is Kept.WHOLE:
             return _read_whole(found, path, sessions)
         with path.open("rb", buffering=0) as file:
-            return _Lines(file, sessions).read(found, path, mark)
+            return _Lines(file, sessions, most).read(found, path, mark)
     except OSError:
         # It is gone, or not for us; when it comes back it is looked at again.
         return [], _mark(found, size=-1)
 
 
-def _read_whole(found: Found, path: Path, sessions: Sessions) -> tuple[list[Usage], Bookmark]:
+def _read_whole(found: Found, path: Path, sessions: Sessions[Row]) -> tuple[list[Row], Bookmark]:
     data = path.read_bytes() if found.size <= _LONGEST else b""
     return list(sessions.read_whole(path, data)), _mark(found)
 
@@ -156,14 +163,16 @@ def _mark(found: Found, *, size: int | None = None, offset: int = 0, mark: str =
     return Bookmark(found.path, found.size if size is None else size, found.mtime, found.inode, offset, mark, state)
 
 
-class _Lines:
+class _Lines(Generic[Row]):
     """Reads the lines of one open file."""
 
-    def __init__(self, file: Any, sessions: Sessions) -> None:
+    def __init__(self, file: Any, sessions: Sessions[Row], most: int | None) -> None:
         self._file = file
         self._sessions = sessions
+        self._most = most
+        self._cut = False
 
-    def read(self, found: Found, path: Path, mark: Bookmark | None) -> tuple[list[Usage], Bookmark]:
+    def read(self, found: Found, path: Path, mark: Bookmark | None) -> tuple[list[Row], Bookmark]:
         offset, state = 0, ""
         descriptor = self._file.fileno()
         if (
@@ -180,9 +189,10 @@ class _Lines:
             # A last line without its end: counted when it is whole, and read again when more is there.
             reader.feed(rest, end)
         next_mark = _print(descriptor, end) if end else ""
-        return list(reader.rows()), _mark(found, offset=end, mark=next_mark, state=state)
+        size = -1 if self._cut else None
+        return list(reader.rows()), _mark(found, size=size, offset=end, mark=next_mark, state=state)
 
-    def _follow(self, reader: LineReader, offset: int) -> tuple[int, bytes]:
+    def _follow(self, reader: LineReader[Row], offset: int) -> tuple[int, bytes]:
         """Feeds the complete lines. Gives where they end, and the line that has no end yet if it may tell something."""
         needles = self._sessions.needles
         self._file.seek(offset)
@@ -194,8 +204,10 @@ class _Lines:
             if len(buffer) == _BUFFER and len(_spare) < _MOST_SPARE:
                 _spare.append(buffer)
 
-    def _fill(self, reader: LineReader, buffer: bytearray, offset: int, needles: Sequence[bytes]) -> tuple[int, bytes]:
-        filled = 0
+    def _fill(
+        self, reader: LineReader[Row], buffer: bytearray, offset: int, needles: Sequence[bytes]
+    ) -> tuple[int, bytes]:
+        filled, start = 0, offset
         while True:
             if filled == len(buffer):
                 if filled >= _LONGEST:
@@ -220,6 +232,9 @@ class _Lines:
                 buffer[: filled - last] = buffer[last:filled]
             filled -= last
             offset += last
+            if self._most is not None and offset - start >= self._most:
+                self._cut = True
+                return offset, b""
 
     def _skip_line(self) -> int | None:
         """Goes to the next line; None when there is none."""
@@ -230,7 +245,9 @@ class _Lines:
                 return after
         return None
 
-    def _search(self, reader: LineReader, buffer: bytearray, end: int, needles: Sequence[bytes], offset: int) -> None:
+    def _search(
+        self, reader: LineReader[Row], buffer: bytearray, end: int, needles: Sequence[bytes], offset: int
+    ) -> None:
         """Feeds the lines before `end` that hold a needle, in order."""
         feed, seek, back = reader.feed, buffer.find, buffer.rfind
         if len(needles) == 1:
