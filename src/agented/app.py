@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -79,6 +79,7 @@ from agented.projects.repositories import Repositories
 from agented.projects.sync import Syncing
 from agented.projects.workspaces import Workspaces
 from agented.sessions.model import Home
+from agented.sessions.watching import Watching
 from agented.settings import Settings
 from agented.transcripts.keeping import Transcripts
 from agented.transcripts.model import Whose
@@ -494,6 +495,11 @@ class App:
             interval_s=settings.costs_interval_s,
         )
         self.accounts.on_end = self._collect
+        self.watching = Watching(folders=self._session_folders)
+        if settings.watch_sessions and settings.costs_interval_s:
+            self.collector.changes = self.watching.add(self.collector.hear)
+            if settings.keep_transcripts:
+                self.transcripts.changes = self.watching.add(self.transcripts.hear)
         self.missed = MissedDeliveries(
             db=self.db,
             clock=self.clock,
@@ -553,6 +559,7 @@ class App:
                 ("timers", self._keep_time),
                 ("sweeper", self._fetch_missed),
                 ("limits", self.monitor.run),
+                *([("watcher", self.watching.run)] if self.watching.readers else []),
             )
         ]
 
@@ -604,6 +611,16 @@ class App:
         """Every CLI home there is: people's own, and those of accounts that have one."""
         own = [Home(one.name, f"{one.name}:{DEFAULT_ID}", None) for one in self.shelf.registry.all()]
         return own + [Home(one.backend, one.key, one.home) for one in self.shelf.accounts() if one.home is not None]
+
+    def _session_folders(self) -> Iterator[Path]:
+        """In which CLIs keep their sessions, in every home there is."""
+        sessions = {one.name: one.sessions for one in self.shelf.registry.all() if one.sessions is not None}
+        for home in self._homes():
+            kept = sessions.get(home.source)
+            if kept is not None:
+                person = self.settings.home
+                for place in kept.own_places(person) if home.path is None else kept.places(home.path):
+                    yield place.folder
 
     def _collect(self) -> None:
         """A run has ended: its last words are on the disk."""
@@ -863,6 +880,7 @@ class App:
         self.syncing.stop()
         for part in (self.dispatch, self.schedules, self.endings, self.sender, self.monitor):
             part.stop()
+        self.watching.stop()
         self.collector.stop()
         self.transcripts.stop()
         self.bus.ring(TIMERS)

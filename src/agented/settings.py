@@ -145,6 +145,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds between two readings of the session files; 0 for only at a run's end.",
     )
+    watch_sessions: bool = Field(
+        default=True, description="Hear when session files change, instead of looking for it now and then only."
+    )
     keep_transcripts: bool = Field(
         default=True,
         description="Keep what is said in sessions, also when a CLI deletes its files, and make it searchable.",

@@ -18,6 +18,7 @@ from agented.kit.clock import Clock, to_micros
 from agented.kit.db import Database
 from agented.sessions.model import Bookmark, Found, Home
 from agented.sessions.reading import Finder, read_new
+from agented.sessions.watching import Changes
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class Collector:
     """One round at a time, whoever asks.
 
     homes: every account's, at the time of asking. owners: for sessions, as (backend, session), the runs they belong to.
-    project_of: for the folder in which a person worked, the project.
+    project_of: for the folder in which a person worked, the project. changes: tells which files changed; without it,
+    and every so often, all are looked at.
     """
 
     db: Database
@@ -44,6 +46,7 @@ class Collector:
     prices_file: Path | None = None
     zone: str | None = None
     interval_s: float = 600.0
+    changes: Changes | None = None
     collected_at: datetime | None = None
     _prices: Prices | None = None
     _days: Days | None = None
@@ -62,14 +65,17 @@ class Collector:
 
     def run(self) -> None:
         """Until `stop`."""
+        whole = True
         while not self._stopping.is_set():
             try:
-                self.collect()
+                self.collect(whole=whole)
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
+                self._owed = True
                 if not self._stopping.is_set():
                     log.exception("costs could not be collected")
-            self._asked.wait(self.interval_s or None)
+            heard = self._asked.wait(self.interval_s or None)
+            whole = self._owed or not heard
             # Runs that end together are one round.
             self._stopping.wait(_SETTLE_S if self._asked.is_set() else 0)
             self._asked.clear()
@@ -83,18 +89,28 @@ class Collector:
         self._owed = True
         self._asked.set()
 
-    def collect(self, account: str | None = None) -> int:
-        """Reads what is new in all homes, or in those of one account. Gives how many answers were not known before."""
-        with self._round:
-            return self._collect(account)
+    def hear(self) -> None:
+        """Some files have changed."""
+        self._asked.set()
 
-    def _collect(self, account: str | None) -> int:
+    def collect(self, account: str | None = None, *, whole: bool = True) -> int:
+        """Reads what is new in all homes, or in those of one account. Gives how many answers were not known before.
+
+        whole: looks at every file; else at those that are said to have changed.
+        """
+        with self._round:
+            return self._collect(account, whole=whole)
+
+    def _collect(self, account: str | None, *, whole: bool) -> int:
         sources = {one.name: Source(one.name, one.sessions) for one in self.backends() if one.sessions is not None}
         marks = self._known_marks()
         self._price_again()
-        fresh = self._look(sources, marks, account)
+        # Asked first: what changes while it is looked for is taken the next time.
+        only = self.changes.take() if self.changes is not None and account is None else None
+        only = None if whole or not self.collected_at else only
+        fresh = self._look(sources, marks, account, only)
         added, since = self._read(fresh, marks, sources) if fresh else (0, None)
-        if account is None and (fresh or not self.collected_at):
+        if account is None and only is None and (fresh or not self.collected_at):
             self._forget(marks)
         self._say_whose(since)
         self.collected_at = self.clock.now()
@@ -106,14 +122,20 @@ class Collector:
                 self._marks = store.files(store.shelf_of(conn))
         return self._marks
 
-    def _look(self, sources: Mapping[str, Source], marks: Mapping[str, Bookmark], account: str | None) -> list[Found]:
+    def _look(
+        self,
+        sources: Mapping[str, Source],
+        marks: Mapping[str, Bookmark],
+        account: str | None,
+        only: set[str] | None,
+    ) -> list[Found]:
         """The files in which there may be something new. One that two homes hold is the first's."""
         homes = list(self.homes())
         self._finders = {home: self._finders.get(home) or self._finder(home, sources) for home in homes}
         fresh: dict[str, Found] = {}
         for home, finder in self._finders.items():
             if account is None or home.account == account:
-                for found in finder.look(marks):
+                for found in finder.look(marks) if only is None else finder.look_at(only, marks):
                     fresh.setdefault(found.path, found)
         return list(fresh.values())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -43,6 +43,44 @@ class Finder:
         for number, place in enumerate(self._places):
             self._visit(number, place, str(place.folder), not place.within, 0, marks, fresh)
         return fresh
+
+    def look_at(self, paths: Iterable[str], marks: Mapping[str, Bookmark]) -> list[Found]:
+        """As `look`, among these paths alone. What is a folder is looked through."""
+        fresh: dict[str, Found] = {}
+        for number, place in enumerate(self._places):
+            above = f"{place.folder}{os.sep}"
+            for path in paths:
+                if not path.startswith(above):
+                    continue
+                found = self._found(place, path.removesuffix("-wal"), marks)
+                if found is not None:
+                    fresh[found.path] = found
+                elif place.deep and os.path.isdir(path):
+                    within = not place.within or place.within in path[len(above) :].split(os.sep)
+                    depth = path[len(above) :].count(os.sep) + 1
+                    more: list[Found] = []
+                    self._visit(number, place, path, within, depth, marks, more)
+                    fresh.update((one.path, one) for one in more)
+        return list(fresh.values())
+
+    def _found(self, place: Place, path: str, marks: Mapping[str, Bookmark]) -> Found | None:
+        folder, _, name = path.rpartition(os.sep)
+        if not (name.endswith(place.suffix) and name.startswith(place.prefix)):
+            return None
+        inner = folder[len(str(place.folder)) + 1 :].split(os.sep) if len(folder) > len(str(place.folder)) else []
+        if (inner and not place.deep) or (place.within and place.within not in inner) or len(inner) > _DEEPEST:
+            return None
+        try:
+            now = os.stat(path)
+        except OSError:
+            return None
+        size, mtime = now.st_size, now.st_mtime_ns
+        if place.kept is Kept.DATABASE:
+            size, mtime = _with_log(path, size, mtime)
+        mark = marks.get(path)
+        if mark is not None and (mark.mtime, mark.size, mark.inode) == (mtime, size, now.st_ino):
+            return None
+        return Found(path, self._source, self._account, place.kept, size, mtime, now.st_ino)
 
     def paths(self) -> Iterator[str]:
         """Of all files that were seen when it looked last."""

@@ -16,6 +16,7 @@ from agented.kit.clock import Clock, from_micros, to_micros
 from agented.kit.errors import Invalid, NotFound, Unavailable
 from agented.sessions.model import Bookmark, Found, Home
 from agented.sessions.reading import Finder, read_new
+from agented.sessions.watching import Changes
 from agented.transcripts import store
 from agented.transcripts.model import Hit, Item, Risk, Transcript, Wanted, Whose
 
@@ -37,7 +38,8 @@ class Transcripts:
     """keep: whether anything is collected. days: after which a transcript is let go; 0 for never.
 
     homes: every account's, at the time of asking. whose: for sessions, as (backend, session), what they belong to.
-    project_of: for the folder in which a person worked, the project.
+    project_of: for the folder in which a person worked, the project. changes: tells which files changed; without it,
+    and every so often, all are looked at.
     """
 
     path: Path
@@ -50,9 +52,12 @@ class Transcripts:
     keep: bool = True
     days: int = 0
     interval_s: float = 600.0
+    changes: Changes | None = None
     collected_at: datetime | None = None
     _opened: store.Shelf | None = None
     _marks: dict[str, Bookmark] | None = None
+    _owed: bool = True
+    """Every file is to be looked at next."""
     _finders: dict[Home, Finder] = field(default_factory=dict)
     _round: threading.Lock = field(default_factory=threading.Lock)
     _asked: threading.Event = field(default_factory=threading.Event)
@@ -62,12 +67,14 @@ class Transcripts:
         """Until `stop`."""
         while not self._stopping.is_set():
             try:
-                self.collect()
+                self.collect(whole=self._owed)
             except Exception:
                 # The scheduled loop is one of the four doors where every fault is caught.
+                self._owed = True
                 if not self._stopping.is_set():
                     log.exception("transcripts could not be collected")
-            self._asked.wait(self.interval_s or None)
+            if not self._asked.wait(self.interval_s or None):
+                self._owed = True
             self._stopping.wait(_SETTLE_S if self._asked.is_set() else 0)
             self._asked.clear()
 
@@ -76,21 +83,35 @@ class Transcripts:
         self._asked.set()
 
     def wake(self) -> None:
+        """A run has ended: its last words are on the disk."""
+        self._owed = True
         self._asked.set()
 
-    def collect(self) -> int:
-        """Reads what is new in all homes. Gives how many files had something new."""
+    def hear(self) -> None:
+        """Some files have changed."""
+        self._asked.set()
+
+    def collect(self, *, whole: bool = True) -> int:
+        """Reads what is new in all homes. Gives how many files had something new.
+
+        whole: looks at every file; else at those that are said to have changed.
+        """
         if not self.keep:
             return 0
         with self._round:
             marks = self._known_marks()
-            fresh = self._look(marks)
+            # Asked first: what changes while it is looked for is taken the next time.
+            only = None if self.changes is None else self.changes.take()
+            only = None if whole else only
+            self._owed = False
+            fresh = self._look(marks, only)
             since = to_micros(self.clock.now() - _MAY_STILL_BE_OWNED)
             for found in fresh:
                 if self._stopping.is_set():
                     return 0
                 since = min(since, self._read(found, marks))
-            self._forget(marks)
+            if only is None:
+                self._forget(marks)
             self._say_whose(since)
             self._let_go()
             self.collected_at = self.clock.now()
@@ -115,12 +136,12 @@ class Transcripts:
                 self._marks = store.files(conn)
         return self._marks
 
-    def _look(self, marks: Mapping[str, Bookmark]) -> list[Found]:
+    def _look(self, marks: Mapping[str, Bookmark], only: set[str] | None) -> list[Found]:
         backends = {one.name: one for one in self.backends()}
         self._finders = {home: self._finders.get(home) or self._finder(home, backends) for home in self.homes()}
         fresh: dict[str, Found] = {}
         for finder in self._finders.values():
-            for found in finder.look(marks):
+            for found in finder.look(marks) if only is None else finder.look_at(only, marks):
                 fresh.setdefault(found.path, found)
         return list(fresh.values())
 
