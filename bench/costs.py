@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,12 +32,14 @@ from agented.kit.clock import SystemClock
 from agented.kit.db import Database
 from agented.migrations.upgrade import upgrade
 from agented.sessions.model import Home
+from agented.sessions.watching import Watching
 from bench.measure import Row, base_env
 
 _SIZES = (10, 200, 1000)
 _ROUNDS = 3
 _REFRESHES = 15
 _ROOM = 3
+_HEARD_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +74,26 @@ def _rows_of(size: int, program: Path | None) -> Iterator[Row]:
             started = time.perf_counter()
             collector.collect()
             server_first = time.perf_counter() - started
-            idle = _refreshes(collector)
-            _append(tree)
+            looked = _refreshes(collector, whole=True)
+            with _watched(collector, home):
+                idle = _refreshes(collector, whole=False)
+                _append(tree)
+                # As in the server, whose collector is rung when changes were heard of.
+                time.sleep(_HEARD_S)
+                started = time.perf_counter()
+                collector.collect(whole=False)
+                server_grown = time.perf_counter() - started
+            assert collector.collect() == 0, "what was heard of is all there was"
             grown = [_scan(home, known)]
-            started = time.perf_counter()
-            collector.collect()
-            server_grown = time.perf_counter() - started
             if program is not None:
                 theirs.append(_peer(program, home))
         wrong = _errors(tree, grown[-1])
         yield from _figures(size, first, again, grown, beside, peer, theirs)
         limit = None if beside is None else idle <= beside / 200
         yield Row(f"costs, {size} MB, server, first", server_first * 1000, "ms", peer, _ms(beside))
+        yield Row(
+            f"costs, {size} MB, server, nothing new, every file looked at", looked * 1000, "ms", peer, _ms(beside)
+        )
         yield Row(
             f"costs, {size} MB, server, nothing new",
             idle * 1000,
@@ -203,14 +214,30 @@ def _collector(folder: Path, home: Path) -> Iterator[Collector]:
     db.close()
 
 
-def _refreshes(collector: Collector) -> float:
+@contextmanager
+def _watched(collector: Collector, home: Path) -> Iterator[None]:
+    """As in the server: what changes is heard of."""
+    kept = [one.sessions for one in Registry().all() if one.sessions is not None]
+    watching = Watching(folders=lambda: [place.folder for one in kept for place in one.own_places(home)])
+    collector.changes = watching.add(collector.hear)
+    thread = threading.Thread(target=watching.run)
+    thread.start()
+    time.sleep(_HEARD_S)
+    try:
+        yield
+    finally:
+        watching.stop()
+        thread.join()
+
+
+def _refreshes(collector: Collector, *, whole: bool) -> float:
     taken = []
     # What was written within the last two seconds is looked at more closely.
     time.sleep(2.1)
     collector.collect()
     for _ in range(_REFRESHES):
         started = time.perf_counter()
-        collector.collect()
+        collector.collect(whole=whole)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)
 
