@@ -74,6 +74,10 @@ def test_what_was_said_is_searched_read_and_removed(served: Served, browser: Bro
     text = "<img src=x onerror=alert(1)> the needle"
     (folder / "h.jsonl").write_text(json.dumps({**hostile, "message": {"role": "user", "content": text}}) + "\n")
     assert served.post("/api/transcripts/collect")["files"] == 2
+    told = served.run("transcripts", "search", "the needle")
+    assert "<img src=x onerror=alert(1)> the needle" in told
+    number = served.get("/api/transcripts", q="needle")["items"][0]["id"]
+    assert "Asked, 2026-11-20 10:00:00\n<img" in served.run("transcripts", "show", str(number))
     seen = open_page(browser, served)
     page = seen.page
     sign_in(seen, served)

@@ -264,6 +264,35 @@ def scan_costs(home: Path, data: Path, prices: Path | None, as_json: bool) -> No
 
 
 @program.group()
+def transcripts() -> None:
+    """What was said in the sessions of the CLIs, yours and those of runs."""
+
+
+@transcripts.command("search")
+@click.argument("words", nargs=-1)
+@click.option("--of", "whose", type=click.Choice(["people", "runs"]), help="Only sessions of people, or of runs.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+@_DATA
+@_JSON
+def search_transcripts(words: tuple[str, ...], whose: str | None, limit: int, data: Path | None, as_json: bool) -> None:
+    """Sessions in which all WORDS were said at once, the newest first; without words, all sessions."""
+    from agented.cli.telling import search
+
+    search(_settings(data=data), words, whose=whose, limit=limit, as_json=as_json)
+
+
+@transcripts.command("show")
+@click.argument("number", type=int)
+@_DATA
+@_JSON
+def show_transcript(number: int, data: Path | None, as_json: bool) -> None:
+    """Print the transcript that a search told the NUMBER of."""
+    from agented.cli.telling import show
+
+    show(_settings(data=data), number, as_json=as_json)
+
+
+@program.group()
 def bots() -> None:
     """Bots: what runs, and when."""
 
