@@ -2,7 +2,7 @@ import vue from "eslint-plugin-vue";
 import tseslint from "typescript-eslint";
 import vueParser from "vue-eslint-parser";
 
-// The floors of the web app: `ui`, `api`, `live` and `talk` know no feature, features do not know each other.
+// The floors of the web app: `ui`, `api`, `live`, `talk` and `limits` know no feature, features do not know each other.
 const noFeatures = {
   group: ["@/features/*", "@/app/*"],
   message: "ui, api and live know neither features nor the app.",
@@ -28,7 +28,7 @@ export default [
   },
   { files: ["src/api/client.ts"], rules: { "no-restricted-globals": "off" } },
   {
-    files: ["src/ui/**", "src/api/**", "src/live/**", "src/talk/**"],
+    files: ["src/ui/**", "src/api/**", "src/live/**", "src/talk/**", "src/limits/**"],
     rules: { "no-restricted-imports": ["error", { patterns: [noFeatures] }] },
   },
   ...["home", "signin", "runs", "bots", "projects", "accounts", "insights", "settings"].map((name) => ({

@@ -11,8 +11,9 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -24,7 +25,7 @@ from agented.accounts.broker import Broker
 from agented.accounts.limits import SeenWindow
 from agented.accounts.lookout import Lookout
 from agented.accounts.model import DEFAULT_ID, Account, Wall, WallKind, default_account
-from agented.accounts.monitor import Crossed, Monitor, Watched, room_of
+from agented.accounts.monitor import Crossed, Growth, Monitor, Watched, room_of
 from agented.accounts.overview import Overview
 from agented.accounts.signing_in.sessions import SignIns
 from agented.accounts.walls import Walls
@@ -43,7 +44,7 @@ from agented.bots.schedule import Schedules
 from agented.bots.starting import Starting
 from agented.bots.store import BotRun
 from agented.bots.watching import MissedDeliveries
-from agented.budgets.model import OnHard, Spender, Standing
+from agented.budgets.model import OnHard, Spender, Standing, amount
 from agented.budgets.watching import Budgets
 from agented.costs.collector import Collector
 from agented.costs.model import Owner
@@ -125,6 +126,7 @@ _FIRST_SWEEP_S = 2.0
 _SWEEP_S = 3600.0
 _LOOP_END_S = 20.0
 _SESSIONS_AT_ONCE = 400
+_LONG_GAP = timedelta(minutes=15)
 _WALLS = {
     str(Reason.USAGE_LIMIT): WallKind.LIMIT,
     str(Reason.NO_CREDIT): WallKind.CREDIT,
@@ -338,11 +340,11 @@ class _Budgets:
         self._prices = prices
 
     def check(self, conn: sa.Connection, execution: Execution) -> Overspent | None:
-        return self._told(self._budgets.check(conn, self._spender(execution, None)))
+        return told(self._budgets.check(conn, self._spender(execution, None)))
 
     def spend(self, conn: sa.Connection, execution: Execution, attempt: Attempt, usd: Decimal) -> Overspent | None:
         spender = self._spender(execution, attempt.account_key)
-        return self._told(self._budgets.spend(conn, spender, usd, attempt.started_at))
+        return told(self._budgets.spend(conn, spender, usd, attempt.started_at))
 
     def price(self, model: str | None, tokens: TokensUsed) -> Decimal | None:
         price = None if model is None else self._prices().find(model)
@@ -359,12 +361,15 @@ class _Budgets:
             account_key=account_key,
         )
 
-    def _told(self, standing: Standing | None) -> Overspent | None:
-        if standing is None:
-            return None
-        budget = standing.budget
-        detail = f"The budget {budget.name} of ${budget.hard_usd:f} is spent (${standing.spent_usd:.4f})."
-        return Overspent(detail, standing.ends_at, budget.on_hard is OnHard.ASK)
+
+def told(standing: Standing | None) -> Overspent | None:
+    """A budget that is spent, in the words of executions."""
+    if standing is None:
+        return None
+    budget = standing.budget
+    spent, limit = amount(budget, standing.spent), amount(budget, budget.hard or standing.spent)
+    detail = f"The budget {budget.name} of {limit} is spent ({spent})."
+    return Overspent(detail, standing.ends_at, budget.on_hard is OnHard.ASK)
 
 
 class App:
@@ -523,6 +528,7 @@ class App:
             idle_interval_s=settings.limits_idle_interval_s,
             levels=settings.levels,
             told=self._follow_limits,
+            grown=self._windows_used,
             crossed=self._tell_of_limit,
         )
         self.overview = Overview(
@@ -580,6 +586,7 @@ class App:
                 pauses_s=settings.pauses_s,
                 reserve_percent=settings.reserve_percent,
                 busy=self.busy_on,
+                takes=self._takes,
                 most=lambda: settings.account_limit,
             ),
             backend=self.shelf.registry.get,
@@ -713,6 +720,41 @@ class App:
         )
         self.notices.publish(conn, notice)
 
+    def _windows_used(self, conn: sa.Connection, growth: Growth) -> None:
+        """Shares what was used of a window among the runs of that time, by how long they worked then."""
+        ran = execution_store.ran_on(conn, growth.account_key, growth.since, growth.until)
+        shares = [
+            (
+                attempt,
+                origin,
+                project,
+                min(attempt.ended_at or growth.until, growth.until) - max(attempt.started_at, growth.since),
+            )
+            for attempt, origin, project in ran
+        ]
+        whole = sum((share for *_, share in shares), timedelta())
+        if not whole:
+            return
+        gap = growth.until - growth.since
+        # In so long a time others may have used the account as well.
+        part = min(1.0, whole / gap) if gap > _LONG_GAP else 1.0
+        kind = str(growth.window.kind) if growth.window.scope is None else ""
+        for attempt, origin, project, share in shares:
+            spender = Spender(
+                execution_id=attempt.execution_id, origin=origin, project_id=project, account_key=growth.account_key
+            )
+            percent = Decimal(str(round(growth.percent * part * (share / whole), 6)))
+            over = told(self.budgets.use(conn, spender, growth.window.name, kind, percent))
+            if over is not None:
+                after_commit(conn, partial(self.worker.overspent, attempt.execution_id, attempt.id, over))
+
+    def _takes(self, origin: str, backend: str) -> dict[str, float]:
+        """What a bot's run takes of each window of a backend's accounts, as it was learned."""
+        if not origin.startswith("bot:"):
+            return {}
+        learned = self.budgets.learned(origin.removeprefix("bot:"))
+        return {one.window: float(one.percent) for one in learned if one.backend == backend}
+
     def accounts_changed(self) -> None:
         """Who waits for an account looks again; new ones are asked for their limits."""
         with self.db.write() as conn:
@@ -726,17 +768,19 @@ class App:
 
     def _tell_of_budget(self, conn: sa.Connection, standing: Standing, level: str) -> None:
         budget = standing.budget
-        limit = budget.hard_usd if level == "hard" else budget.soft_usd
+        limit = budget.hard if level == "hard" else budget.soft
+        unit = "usd" if budget.window is None else "percent"
         facts: dict[str, Any] = {
             "budget": budget.name,
             "target": standing.target,
             "level": level,
-            "limit_usd": f"{limit:f}",
-            "spent_usd": f"{standing.spent_usd:f}",
+            f"limit_{unit}": f"{limit:f}",
+            f"spent_{unit}": f"{standing.spent:f}",
+            **({} if budget.window is None else {"window": budget.window}),
             "address": self._public("/insights"),
         }
         title = f"The budget {budget.name} {'is spent' if level == 'hard' else 'has crossed its soft limit'}"
-        body = f"${standing.spent_usd:.2f} of ${limit:f}" + (f" for {standing.target}" if standing.target else "")
+        body = standing.words(limit) + (f" for {standing.target}" if standing.target else "")
         self.notices.publish(
             conn,
             Notice(

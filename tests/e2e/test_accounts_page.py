@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -65,7 +67,7 @@ def test_accounts_show_what_is_left_and_what_to_do(
     run = served.submit(repository, "fresh limit 3600\nsay done", account="held")
     wait_for(lambda: served.execution(run)["state"] == "waiting", what="the waiting")
     wait_for(lambda: served.get("/api/limits")["items"][0]["windows"], what="the limits")
-    seen = open_page(browser, served)
+    seen = open_page(browser, served, accept_downloads=True)
     page = seen.page
     sign_in(seen, served)
     page.keyboard.press("g")
@@ -93,6 +95,16 @@ def test_accounts_show_what_is_left_and_what_to_do(
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.goto(f"{served.url}/insights?span=7d")
+    limits = page.get_by_role("region", name="Limits")
+    expect(limits.get_by_role("meter", name="5 hours")).to_have_attribute("aria-valuenow", "82")
+    expect(limits.get_by_role("img", name=re.compile("^Used over the last week"))).to_be_visible()
+    assert violations(page) == []
+    with page.expect_download() as taken:
+        limits.get_by_role("link", name="CSV of limits").click()
+    header, *rows = csv.reader(Path(taken.value.path()).read_text().splitlines())
+    assert header == ["account", "name", "window", "at", "used_percent", "resets_at"]
+    assert ["claude:default", "five_hour", "82.0"] in [[row[0], row[2], row[4]] for row in rows]
     assert seen.wrong == []
 
 

@@ -72,3 +72,30 @@ def test_what_a_cli_says_while_it_works_is_priced(served: Served, repository: Pa
     assert (ended["state"], ended["reason"]) == ("failed", "budget_exhausted"), ended["detail"]
     assert "$2.00" in ended["detail"], "the same answer twice is one"
     assert served.processes() == []
+
+
+def test_a_run_that_takes_more_of_a_window_than_it_may_is_stopped(served: Served, repository: Path) -> None:
+    put(served, "share", period="run", window="session", hard_percent="20")
+    run = served.submit(repository, "write kept.txt x\nused 10\nsleep 1.2\nused 35\nhang")
+    ended = served.ended(run)
+    assert (ended["state"], ended["reason"]) == ("failed", "over_budget"), ended["detail"]
+    assert "20 % of the session window" in ended["detail"] and "25 %" in ended["detail"]
+    assert served.processes() == []
+
+
+def test_what_runs_of_a_bot_take_is_learned(served: Served, repository: Path, tmp_path: Path) -> None:
+    bot = {
+        "kind": "Bot",
+        "name": "review",
+        "chain": [{"backend": "rehearsal"}],
+        "projects": [str(repository)],
+        "prompt": "used 10\nsleep 1.2\nused 15\nsleep 0.2",
+    }
+    (tmp_path / "bot.yaml").write_text(json.dumps(bot))
+    served.run("bots", "apply", str(tmp_path / "bot.yaml"))
+    for number in range(3):
+        assert served.get("/api/budgets/learned")["items"] == [], f"after {number} runs"
+        [run] = served.post("/api/bots/review/run")["executions"]
+        served.ended(run)
+    (one,) = wait_for(lambda: served.get("/api/budgets/learned", bot="review")["items"], 10, "what was learned")
+    assert (one["backend"], one["window"], one["percent"], one["runs"]) == ("rehearsal", "rehearsal", 5.0, 3)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agented.kit.errors import AgentedError
+from agented.kit.errors import AgentedError, NotFound
 from agented.kit.http import JsonClient
 from tests.e2e.served import Served, wait_for
 from tests.fakes.sessions import COLUMNS, Tree, small
@@ -26,7 +26,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def served(tmp_path: Path, tree: Tree) -> Iterator[Served]:
-    server = Served(tmp_path, time_zone="UTC")
+    server = Served(tmp_path, time_zone="UTC", watch_sessions="false")
     try:
         yield server.start()
     finally:
@@ -83,3 +83,21 @@ def _table(served: Served, path: str, accept: str = "*/*") -> list[dict[str, str
     with urllib.request.urlopen(urllib.request.Request(served.url + path, headers=headers)) as answer:
         assert answer.headers["content-type"].startswith("text/csv")
         return list(csv.DictReader(io.StringIO(answer.read().decode())))
+
+
+def test_what_is_spent_elsewhere_is_heard_of(tmp_path: Path, tree: Tree) -> None:
+    server = Served(tmp_path, time_zone="UTC")
+    try:
+        server.start()
+        before = wait_for(lambda: server.get("/api/costs", group="source")["items"], what="the first reading")
+        tree.claude(1, extras=False)
+        wait_for(lambda: server.get("/api/costs", group="source")["items"] != before, 30, "what was not asked for")
+        viewer = server.run("token", "--role", "viewer").strip()
+        wait_for(lambda: server.get("/api/transcripts")["items"], 30, "the transcripts")
+        with JsonClient(server.url, viewer) as client:
+            assert client.get("/api/transcripts")["items"] == [], "people's own sessions are not for viewers"
+            for path in ("", "/items"):
+                with pytest.raises(NotFound):
+                    client.get(f"/api/transcripts/1{path}")
+    finally:
+        server.close()

@@ -51,6 +51,13 @@ def test_costs_are_narrowed_and_taken_along(served: Served, browser: Browser) ->
     assert violations(page) == []
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("listitem").filter(has_text="month")).to_contain_text("stops at $30.00")
+    page.get_by_role("button", name="Add budget").click()
+    page.get_by_label("Name").fill("share")
+    page.get_by_role("combobox", name="In", exact=True).select_option("weekly")
+    page.get_by_label("Stop at, %").fill("20")
+    assert violations(page) == []
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("listitem").filter(has_text="share")).to_contain_text("stops at 20 % of the weekly window")
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert [wrong for wrong in seen.wrong if "422" not in wrong] == []
@@ -73,7 +80,7 @@ def test_what_was_said_is_searched_read_and_removed(served: Served, browser: Bro
     hostile = {"type": "user", "sessionId": "h", "uuid": "u", "timestamp": "2026-11-20T10:00:00.000Z"}
     text = "<img src=x onerror=alert(1)> the needle"
     (folder / "h.jsonl").write_text(json.dumps({**hostile, "message": {"role": "user", "content": text}}) + "\n")
-    assert served.post("/api/transcripts/collect")["files"] == 2
+    served.post("/api/transcripts/collect")
     told = served.run("transcripts", "search", "the needle")
     assert "<img src=x onerror=alert(1)> the needle" in told
     number = served.get("/api/transcripts", q="needle")["items"][0]["id"]

@@ -414,6 +414,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/budgets/learned": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Learned
+         * @description What runs of bots take of accounts' windows, where at least three were measured.
+         */
+        get: operations["learned_api_budgets_learned_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/budgets/{name}": {
         parameters: {
             query?: never;
@@ -803,6 +823,26 @@ export interface paths {
          * @description What is left of each account, as far as it is known, with its age.
          */
         get: operations["limits_api_limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/limits/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All Histories
+         * @description Readings of all accounts, or of one, as a table; by default of a week.
+         */
+        get: operations["all_histories_api_limits_history_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1322,7 +1362,7 @@ export interface paths {
         };
         /**
          * List Transcripts
-         * @description The newest first; with `q` those in which it was said, and where.
+         * @description The newest first; with `q` those in which it was said, and where. Who only views sees those of runs.
          */
         get: operations["list_transcripts_api_transcripts_get"];
         put?: never;
@@ -1718,6 +1758,8 @@ export interface components {
         };
         /** BudgetIn */
         BudgetIn: {
+            /** Hard Percent */
+            hard_percent?: string | null;
             /**
              * Hard Usd
              * @description Runs are stopped or held from here on.
@@ -1727,6 +1769,8 @@ export interface components {
             on_hard: components["schemas"]["OnHard"];
             period: components["schemas"]["Period"];
             scope: components["schemas"]["Scope"];
+            /** Soft Percent */
+            soft_percent?: string | null;
             /**
              * Soft Usd
              * @description People are told from here on.
@@ -1737,9 +1781,16 @@ export interface components {
              * @description A bot's name, a project's id, an account's key; none for each.
              */
             target?: string | null;
+            /**
+             * Window
+             * @description In place of dollars: percent of session, daily, weekly, monthly windows.
+             */
+            window?: string | null;
         };
         /** BudgetOut */
         BudgetOut: {
+            /** Hard Percent */
+            hard_percent?: string | null;
             /**
              * Hard Usd
              * @description Runs are stopped or held from here on.
@@ -1753,6 +1804,8 @@ export interface components {
             on_hard: components["schemas"]["OnHard"];
             period: components["schemas"]["Period"];
             scope: components["schemas"]["Scope"];
+            /** Soft Percent */
+            soft_percent?: string | null;
             /**
              * Soft Usd
              * @description People are told from here on.
@@ -1765,6 +1818,11 @@ export interface components {
              * @description A bot's name, a project's id, an account's key; none for each.
              */
             target?: string | null;
+            /**
+             * Window
+             * @description In place of dollars: percent of session, daily, weekly, monthly windows.
+             */
+            window?: string | null;
         };
         /** CancelWish */
         CancelWish: {
@@ -2421,6 +2479,28 @@ export interface components {
              */
             text: string;
         };
+        /** LearnedOut */
+        LearnedOut: {
+            /** Backend */
+            backend: string;
+            /** Bot */
+            bot: string;
+            /**
+             * Percent
+             * @description Of the whole window, by one run, on average.
+             */
+            percent: number;
+            /**
+             * Runs
+             * @description The last runs that were measured.
+             */
+            runs: number;
+            /**
+             * Window
+             * @description The provider's own name of it.
+             */
+            window: string;
+        };
         /** LimitsOut */
         LimitsOut: {
             /** Account */
@@ -2781,6 +2861,13 @@ export interface components {
         Page_DryOut_: {
             /** Items */
             items: components["schemas"]["DryOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[LearnedOut] */
+        Page_LearnedOut_: {
+            /** Items */
+            items: components["schemas"]["LearnedOut"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -3690,8 +3777,10 @@ export interface components {
         agented__budgets__api__StandingOut: {
             /** Ends At */
             ends_at: string | null;
+            /** Spent Percent */
+            spent_percent: string | null;
             /** Spent Usd */
-            spent_usd: string;
+            spent_usd: string | null;
             /**
              * State
              * @description within, warned or spent
@@ -4911,6 +5000,46 @@ export interface operations {
             };
         };
     };
+    learned_api_budgets_learned_get: {
+        parameters: {
+            query?: {
+                bot?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LearnedOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
     put_api_budgets__name__put: {
         parameters: {
             query?: never;
@@ -5895,6 +6024,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_LimitsOut_"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorOut"];
+                };
+            };
+        };
+    };
+    all_histories_api_limits_history_get: {
+        parameters: {
+            query?: {
+                since?: string | null;
+                key?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
                 };
             };
             /** @description Client Error */

@@ -18,6 +18,7 @@ export type Worktree = Schemas["WorktreeOut"];
 export type Account = Schemas["AccountOut"];
 export type LimitWindow = Schemas["WindowOut"];
 export type Costs = Schemas["CostsOut"];
+export type Budget = Schemas["BudgetOut"];
 export type Transcript = Schemas["TranscriptOut"];
 export type Target = Schemas["TargetOut"];
 export type SentNotice = Schemas["NoticeOut"];

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from agented.accounts import register
@@ -17,10 +17,12 @@ from agented.accounts.overview import AccountView, Overview, WindowView
 from agented.backends.contract import Backend
 from agented.kit.clock import Clock
 from agented.kit.db import Database
+from agented.kit.table import as_csv
 from agented.kit.vault import Vault
 from agented.kit.web import Page, role
 
 _HISTORY_DAYS = 7
+_HISTORY = ("account", "name", "window", "at", "used_percent", "resets_at")
 
 
 class NewAccount(BaseModel):
@@ -186,6 +188,33 @@ def _limits(ports: AccountsApi) -> APIRouter:
     @router.post("/refresh", status_code=202, openapi_extra=role("operator"))
     def refresh(key: Annotated[str | None, Query(max_length=120)] = None) -> AskedOut:
         return AskedOut(asked=list(ports.refresh(key)))
+
+    @router.get(
+        "/history",
+        response_class=Response,
+        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+        openapi_extra=role("viewer"),
+    )
+    def all_histories(
+        since: datetime | None = None, key: Annotated[str | None, Query(max_length=120)] = None
+    ) -> Response:
+        """Readings of all accounts, or of one, as a table; by default of a week."""
+        begin = since if since is not None and since.tzinfo else ports.clock.now() - timedelta(days=_HISTORY_DAYS)
+        rows = [
+            (
+                view.account.key,
+                view.account.name,
+                name,
+                one.at.isoformat(),
+                one.used_percent,
+                one.resets_at and one.resets_at.isoformat(),
+            )
+            for view in ports.overview.every()
+            if key in (None, view.account.key)
+            for name, points in ports.overview.history(view.account.key, begin).items()
+            for one in points
+        ]
+        return Response(as_csv(_HISTORY, rows), media_type="text/csv; charset=utf-8")
 
     @router.get("/{key}/history", openapi_extra=role("viewer"))
     def history(key: str, since: datetime | None = None) -> HistoryOut:

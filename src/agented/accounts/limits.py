@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from agented.backends.asking import kind_of
 from agented.backends.contract import LimitState, Window, WindowKind
 from agented.backends.events import LimitSeen
 from agented.kit import loose
@@ -54,7 +55,12 @@ class Point:
 def seen_in_run(event: LimitSeen, known: Sequence[SeenWindow], now: datetime) -> SeenWindow:
     """What a run was told of a window, with what is known of it from elsewhere."""
     before = next((one.window for one in known if one.window.name == event.window), None)
-    plain = Window(name=event.window, title=event.window.replace("_", " ").capitalize())
+    plain = Window(
+        name=event.window,
+        title=event.window.replace("_", " ").capitalize(),
+        kind=kind_of(event.length_s),
+        length_s=event.length_s,
+    )
     window = replace(before or plain, used_percent=event.used_percent, resets_at=event.resets_at)
     return SeenWindow(window=window, captured_at=now, source="run")
 
@@ -63,6 +69,22 @@ def merged(known: Sequence[SeenWindow], new: Sequence[SeenWindow]) -> list[SeenW
     """New readings in place of old ones of the same window; the rest stays, in its order."""
     fresh = {one.window.name: one for one in new}
     return [*new, *(one for one in known if one.window.name not in fresh)]
+
+
+def growth(before: SeenWindow, now: SeenWindow) -> float | None:
+    """By how many percent a window was used between two readings; None when one of them did not tell.
+
+    A window that began anew in between counts from nothing; what was used before that is not known.
+    """
+    then, used = before.window.used_percent, now.window.used_percent
+    if then is None or used is None:
+        return None
+    resets = (before.window.resets_at, now.window.resets_at)
+    moved = resets[0] is not None and resets[1] is not None and abs(resets[1] - resets[0]) > _SAME_RESET
+    passed = resets[0] is not None and resets[0] <= now.captured_at
+    if (moved and used < then) or passed or then - used > _DROP:
+        return used
+    return max(0.0, used - then)
 
 
 def current(one: SeenWindow, now: datetime) -> Window:

@@ -23,6 +23,7 @@ from agented.accounts.limits import (
     SeenWindow,
     Standing,
     current,
+    growth,
     level_of,
     merged,
     seen_in_run,
@@ -72,6 +73,17 @@ Crossed = tuple[str, Window, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """By how many percent a window of an account was used between two times."""
+
+    account_key: str
+    window: Window
+    percent: float
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """An account that may be asked. program: None when its CLI is not installed."""
 
@@ -89,7 +101,7 @@ class Monitor:
     """watched: the accounts whose limits can be learned. busy: whether an account ran anything lately.
 
     addresses: in place of the backends' own. told: hears of changed windows, in the transaction that stores them;
-    crossed: hears once of each level that a window crosses.
+    crossed: hears once of each level that a window crosses. grown: hears of how much one was used since it was told.
     """
 
     db: Database
@@ -105,6 +117,7 @@ class Monitor:
     levels: Sequence[float]
     told: Callable[[sa.Connection, str, Sequence[SeenWindow]], None]
     crossed: Callable[[sa.Connection, Crossed], None]
+    grown: Callable[[sa.Connection, Growth], None]
     fetch: Callable[..., Fetched] = http_fetch
     chance: Callable[[], float] = random.random
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -159,7 +172,7 @@ class Monitor:
         with self.db.write() as conn:
             known = store.find_standing(conn, account_key) or Standing(account_key=account_key, state=LimitState.OK)
             new = [seen_in_run(event, known.windows, now) for event in events]
-            self._keep(conn, replace(known, windows=merged(known.windows, new)), new)
+            self._keep(conn, replace(known, windows=merged(known.windows, new)), new, known.windows)
 
     def forget_old(self) -> None:
         with self.db.write() as conn:
@@ -211,7 +224,7 @@ class Monitor:
                     next_at=now + timedelta(seconds=self._pause_s(key, reading, failures)),
                     failures=failures,
                 )
-                self._keep(conn, standing, new)
+                self._keep(conn, standing, new, known.windows)
         finally:
             with self._lock:
                 self._asking.discard(key)
@@ -259,22 +272,29 @@ class Monitor:
         )
         return Answer(status=got.status, body=got.body, headers=got.headers, problem=got.problem)
 
-    def _keep(self, conn: sa.Connection, standing: Standing, new: Sequence[SeenWindow]) -> None:
+    def _keep(
+        self, conn: sa.Connection, standing: Standing, new: Sequence[SeenWindow], known: Sequence[SeenWindow]
+    ) -> None:
         """Stores a standing with its new windows, their history, and what they have crossed."""
         store.put_standing(conn, standing)
         key = standing.account_key
+        before = {one.window.name: one for one in known}
         for one in new:
             used = one.window.used_percent
             if used is None:
                 continue
             at = one.captured_at
+            last = before.get(one.window.name)
+            percent = None if last is None else growth(last, one)
+            if last is not None and percent is not None:
+                self.grown(conn, Growth(key, one.window, percent, last.captured_at, at))
             slot = at.replace(second=0, microsecond=0) if _POINT_EVERY else at
             store.add_point(conn, key, one.window.name, Point(slot, used, one.window.resets_at))
-            known = store.level(conn, key, one.window.name)
-            level = level_of(used, self.levels, known)
-            if level != known:
+            last_level = store.level(conn, key, one.window.name)
+            level = level_of(used, self.levels, last_level)
+            if level != last_level:
                 store.put_level(conn, key, one.window.name, level, at)
-            if level > known:
+            if level > last_level:
                 self.crossed(conn, (key, one.window, level))
         if new:
             self.told(conn, key, new)
@@ -282,17 +302,21 @@ class Monitor:
             self.bus.ring(f"limits:{key}")
 
 
-def room_of(standing: Standing | None, model: str | None, now: datetime) -> tuple[float | None, datetime | None]:
-    """What is left in percent of the tightest window that concerns a model, and when that window is renewed."""
+def room_of(
+    standing: Standing | None, model: str | None, now: datetime
+) -> tuple[float | None, datetime | None, dict[str, float]]:
+    """What is left in percent of the tightest window that concerns a model, when that is renewed, and what of each."""
     left: float | None = None
     back: datetime | None = None
+    each: dict[str, float] = {}
     for one in standing.windows if standing is not None else ():
         window = current(one, now)
         if window.used_percent is None or not _concerns(window, model):
             continue
+        each[window.name] = 100 - window.used_percent
         if left is None or 100 - window.used_percent < left:
             left, back = 100 - window.used_percent, window.resets_at
-    return left, back
+    return left, back, each
 
 
 def _concerns(window: Window, model: str | None) -> bool:

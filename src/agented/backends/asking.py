@@ -55,6 +55,13 @@ def kind_of(length_s: int | None) -> WindowKind:
     return WindowKind.WEEKLY if length_s < 14 * DAY_S else WindowKind.MONTHLY
 
 
+def length_of(name: str) -> int | None:
+    """Of a window that is named by how long it is: `five_hour`, `seven_day_opus`; None for any other name."""
+    if name.startswith("five_hour"):
+        return 5 * HOUR_S
+    return WEEK_S if name.startswith("seven_day") else None
+
+
 def title_of(length_s: int | None) -> str:
     if length_s is None:
         return "Window"

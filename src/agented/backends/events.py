@@ -76,6 +76,7 @@ class LimitSeen:
     window: str
     used_percent: float
     resets_at: datetime | None = None
+    length_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

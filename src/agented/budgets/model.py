@@ -1,14 +1,27 @@
-"""Values of this room: a budget, what was spent, and what became of a budget by it. Money is in US dollars."""
+"""Values of this room: a budget, what was spent, and what became of a budget by it.
+
+Money is in US dollars. What runs take of an account's windows is in percent of the whole window.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 
 MICRO = Decimal(1_000_000)
-"""Money is summed in millionths of a dollar: exact in every database."""
+"""Money and percent are summed in millionths: exact in every database."""
+
+
+WINDOWS: Mapping[str, str] = {
+    "session": "session window",
+    "daily": "daily window",
+    "weekly": "weekly window",
+    "monthly": "monthly window",
+}
+"""Kinds of windows that a budget may be of, and what people call them."""
 
 
 class Scope(StrEnum):
@@ -38,7 +51,8 @@ class OnHard(StrEnum):
 class Budget:
     """target: the bot's name, the project's id, the account's key; None for all of the scope, each by itself.
 
-    soft_usd: people are told. hard_usd: runs are stopped or held.
+    soft: people are told. hard: runs are stopped or held. Both are in dollars or, of a budget of a window, in percent
+    of accounts' windows of that kind (`WINDOWS`); what is taken of several accounts is summed.
     """
 
     id: str
@@ -48,8 +62,19 @@ class Budget:
     target: str | None = None
     soft_usd: Decimal | None = None
     hard_usd: Decimal | None = None
+    window: str | None = None
+    soft_percent: Decimal | None = None
+    hard_percent: Decimal | None = None
     on_hard: OnHard = OnHard.STOP
     created_at: datetime
+
+    @property
+    def soft(self) -> Decimal | None:
+        return self.soft_usd if self.window is None else self.soft_percent
+
+    @property
+    def hard(self) -> Decimal | None:
+        return self.hard_usd if self.window is None else self.hard_percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +95,53 @@ class Spender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a budget stands for one of its targets. ends_at: when its period is over; None for a run's."""
+    """How a budget stands for one of its targets. spent: in dollars or percent, as the budget is.
+
+    ends_at: when its period is over; None for a run's.
+    """
 
     budget: Budget
     target: str
-    spent_usd: Decimal
+    spent: Decimal
     ends_at: datetime | None
 
     @property
     def is_spent(self) -> bool:
-        return self.budget.hard_usd is not None and self.spent_usd >= self.budget.hard_usd
+        return self.budget.hard is not None and self.spent >= self.budget.hard
 
     @property
     def is_warned(self) -> bool:
-        return self.budget.soft_usd is not None and self.spent_usd >= self.budget.soft_usd
+        return self.budget.soft is not None and self.spent >= self.budget.soft
+
+    def words(self, limit: Decimal | None) -> str:
+        """What was spent, of which limit."""
+        if limit is None:
+            return amount(self.budget, self.spent)
+        return f"{_number(self.budget, self.spent)} of {amount(self.budget, limit)}"
+
+
+def amount(budget: Budget, value: Decimal) -> str:
+    """As people read it: `$1.25`, or `12.5 % of the weekly window`."""
+    number = _number(budget, value)
+    return number if budget.window is None else f"{number} of the {WINDOWS[budget.window]}"
+
+
+def _number(budget: Budget, value: Decimal) -> str:
+    if budget.window is not None:
+        return f"{value:.1f}".removesuffix(".0") + " %"
+    rounded = f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"${rounded}" if Decimal(rounded) == value else f"${value:.4f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a bot's runs took of a window of an account, on average of the last ones that were measured."""
+
+    bot: str
+    backend: str
+    window: str
+    percent: Decimal
+    runs: int
 
 
 def bounds(period: Period, now: datetime, zone: tzinfo | None) -> tuple[datetime, datetime]:

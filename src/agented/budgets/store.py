@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agented.budgets.model import MICRO, Budget, OnHard, Period, Scope, Spender
+from agented.budgets.model import MICRO, Budget, Learned, OnHard, Period, Scope, Spender
 from agented.kit.db import UtcTime, metadata
 
 budgets = sa.Table(
@@ -21,6 +21,9 @@ budgets = sa.Table(
     sa.Column("period", sa.String(8), nullable=False),
     sa.Column("soft_usd", sa.String(40)),
     sa.Column("hard_usd", sa.String(40)),
+    sa.Column("window", sa.String(12)),
+    sa.Column("soft_percent", sa.String(40)),
+    sa.Column("hard_percent", sa.String(40)),
     sa.Column("on_hard", sa.String(8), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
 )
@@ -36,6 +39,22 @@ spendings = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
 )
 sa.Index("ix_spendings_at", spendings.c.at)
+
+window_uses = sa.Table(
+    "window_uses",
+    metadata,
+    sa.Column("execution_id", sa.String(40), primary_key=True),
+    sa.Column("account_key", sa.String(120), primary_key=True),
+    sa.Column("window", sa.String(120), primary_key=True),
+    sa.Column("kind", sa.String(12), nullable=False),
+    sa.Column("bot", sa.String(120)),
+    sa.Column("project_id", sa.String(40), nullable=False),
+    sa.Column("micro_percent", sa.BigInteger, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+)
+"""What executions took of windows, in millionths of a percent; kind is empty for a window of one kind of model."""
+sa.Index("ix_window_uses_at", window_uses.c.at)
+sa.Index("ix_window_uses_bot", window_uses.c.bot, window_uses.c.window)
 
 budget_warnings = sa.Table(
     "budget_warnings",
@@ -70,6 +89,9 @@ def put(conn: sa.Connection, budget: Budget) -> None:
             period=budget.period,
             soft_usd=_text(budget.soft_usd),
             hard_usd=_text(budget.hard_usd),
+            window=budget.window,
+            soft_percent=_text(budget.soft_percent),
+            hard_percent=_text(budget.hard_percent),
             on_hard=budget.on_hard,
             created_at=budget.created_at,
         )
@@ -103,36 +125,102 @@ def put_spending(conn: sa.Connection, spender: Spender, usd: Decimal, at: dateti
     )
 
 
+def add_use(conn: sa.Connection, spender: Spender, window: str, kind: str, percent: Decimal, at: datetime) -> None:
+    """Adds to what an execution took of a window of its account; nothing taken is noted as well."""
+    values = {
+        "execution_id": spender.execution_id,
+        "account_key": spender.account_key or "",
+        "window": window,
+    }
+    mine = sa.and_(*(window_uses.c[name] == value for name, value in values.items()))
+    micro = int((percent * MICRO).to_integral_value())
+    done = conn.execute(
+        window_uses.update().where(mine).values(micro_percent=window_uses.c.micro_percent + micro, at=at)
+    )
+    if done.rowcount:
+        return
+    conn.execute(
+        window_uses.insert().values(
+            **values,
+            kind=kind,
+            bot=spender.target_in(Scope.BOT),
+            project_id=spender.project_id,
+            micro_percent=micro,
+            at=at,
+        )
+    )
+
+
+def learned(conn: sa.Connection, bot: str | None, runs: int, least: int) -> list[Learned]:
+    """By bot, backend and window: the mean of the last runs, where there are at least so many."""
+    backend = sa.func.substr(window_uses.c.account_key, 1, _colon(window_uses.c.account_key, conn) - 1)
+    ranked = sa.select(
+        window_uses.c.bot,
+        backend.label("backend"),
+        window_uses.c.window,
+        window_uses.c.micro_percent,
+        sa.func.row_number()
+        .over(partition_by=(window_uses.c.bot, backend, window_uses.c.window), order_by=window_uses.c.at.desc())
+        .label("place"),
+    ).where(window_uses.c.bot.is_not(None) if bot is None else window_uses.c.bot == bot)
+    last = ranked.subquery()
+    query = (
+        sa.select(
+            last.c.bot,
+            last.c.backend,
+            last.c.window,
+            sa.func.sum(last.c.micro_percent),
+            sa.func.count(),
+        )
+        .where(last.c.place <= runs)
+        .group_by(last.c.bot, last.c.backend, last.c.window)
+        .having(sa.func.count() >= least)
+        .order_by(last.c.bot, last.c.backend, last.c.window)
+    )
+    return [
+        Learned(row[0], row[1], row[2], Decimal(int(row[3])) / MICRO / int(row[4]), int(row[4]))
+        for row in conn.execute(query)
+    ]
+
+
+def _colon(column: sa.Column[Any], conn: sa.Connection) -> Any:
+    return sa.func.instr(column, ":") if conn.dialect.name == "sqlite" else sa.func.strpos(column, ":")
+
+
 def spent(
-    conn: sa.Connection, scope: Scope, target: str, since: datetime | None, execution_id: str | None = None
+    conn: sa.Connection, budget: Budget, target: str, since: datetime | None, execution_id: str | None = None
 ) -> Decimal:
-    """Sum of a scope's target since a time, or of one execution."""
-    query = sa.select(sa.func.sum(spendings.c.micro_usd))
-    column = {
-        Scope.BOT: spendings.c.bot,
-        Scope.PROJECT: spendings.c.project_id,
-        Scope.ACCOUNT: spendings.c.account_key,
-    }.get(scope)
-    if column is not None:
+    """What a budget's target took since a time, or one execution; in dollars or percent, as the budget is."""
+    table, query = _taken(budget)
+    column = _column(table, budget.scope)
+    if column is not None and execution_id is None:
         query = query.where(column == target)
     if since is not None:
-        query = query.where(spendings.c.at >= since)
+        query = query.where(table.c.at >= since)
     if execution_id is not None:
-        query = query.where(spendings.c.execution_id == execution_id)
+        query = query.where(table.c.execution_id == execution_id)
     return Decimal(int(conn.execute(query).scalar() or 0)) / MICRO
 
 
-def targets(conn: sa.Connection, scope: Scope, since: datetime) -> list[str]:
-    """Who of a scope has spent anything since a time."""
-    column = {
-        Scope.BOT: spendings.c.bot,
-        Scope.PROJECT: spendings.c.project_id,
-        Scope.ACCOUNT: spendings.c.account_key,
-    }.get(scope)
+def targets(conn: sa.Connection, budget: Budget, since: datetime) -> list[str]:
+    """Who of a budget's scope has taken anything since a time."""
+    table, _ = _taken(budget)
+    column = _column(table, budget.scope)
     if column is None:
         return [""]
-    query = sa.select(column).where(spendings.c.at >= since, column.is_not(None), column != "").distinct()
+    query = sa.select(column).where(table.c.at >= since, column.is_not(None), column != "").distinct()
     return sorted(str(row[0]) for row in conn.execute(query.limit(500)))
+
+
+def _taken(budget: Budget) -> tuple[sa.Table, sa.Select[Any]]:
+    if budget.window is None:
+        return spendings, sa.select(sa.func.sum(spendings.c.micro_usd))
+    return window_uses, sa.select(sa.func.sum(window_uses.c.micro_percent)).where(window_uses.c.kind == budget.window)
+
+
+def _column(table: sa.Table, scope: Scope) -> sa.Column[Any] | None:
+    names = {Scope.BOT: "bot", Scope.PROJECT: "project_id", Scope.ACCOUNT: "account_key"}
+    return table.c[names[scope]] if scope in names else None
 
 
 def note_warning(conn: sa.Connection, budget_id: str, target: str, level: str, period_from: datetime) -> bool:
@@ -151,11 +239,12 @@ def note_warning(conn: sa.Connection, budget_id: str, target: str, level: str, p
 
 
 def forget_before(conn: sa.Connection, then: datetime) -> None:
-    conn.execute(spendings.delete().where(spendings.c.at < then))
+    for table in (spendings, window_uses):
+        conn.execute(table.delete().where(table.c.at < then))
 
 
-def _text(usd: Decimal | None) -> str | None:
-    return None if usd is None else f"{usd:f}"
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value:f}"
 
 
 def _budget(row: sa.Row[Any]) -> Budget:
@@ -167,6 +256,9 @@ def _budget(row: sa.Row[Any]) -> Budget:
         target=row.target,
         soft_usd=None if row.soft_usd is None else Decimal(row.soft_usd),
         hard_usd=None if row.hard_usd is None else Decimal(row.hard_usd),
+        window=row.window,
+        soft_percent=None if row.soft_percent is None else Decimal(row.soft_percent),
+        hard_percent=None if row.hard_percent is None else Decimal(row.hard_percent),
         on_hard=OnHard(row.on_hard),
         created_at=row.created_at,
     )

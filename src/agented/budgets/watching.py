@@ -10,13 +10,15 @@ from decimal import Decimal, InvalidOperation
 import sqlalchemy as sa
 
 from agented.budgets import store
-from agented.budgets.model import Budget, OnHard, Period, Scope, Spender, Standing, bounds
+from agented.budgets.model import WINDOWS, Budget, Learned, OnHard, Period, Scope, Spender, Standing, bounds
 from agented.kit.clock import Clock
 from agented.kit.db import Database
 from agented.kit.errors import Conflict, Invalid, NotFound
 from agented.kit.ids import new_id
 
 _KEPT = timedelta(days=70)
+_LEARNED_RUNS = 20
+_LEAST_RUNS = 3
 Tell = Callable[[sa.Connection, Standing, str], None]
 """Hears, once a period, of a budget that was crossed: at `soft` or at `hard`."""
 
@@ -38,6 +40,22 @@ class Budgets:
     def spend(self, conn: sa.Connection, spender: Spender, usd: Decimal, began_at: datetime) -> Standing | None:
         """Notes what an execution has spent so far on its account; the budget that this has used up, if any."""
         store.put_spending(conn, spender, usd, began_at)
+        return self._worst(conn, spender)
+
+    def use(self, conn: sa.Connection, spender: Spender, window: str, kind: str, percent: Decimal) -> Standing | None:
+        """Adds what an execution took of a window of its account; the budget that this has used up, if any.
+
+        kind: as in `WINDOWS`; empty for one that no budget is of.
+        """
+        store.add_use(conn, spender, window, kind, percent, self.clock.now())
+        return self._worst(conn, spender)
+
+    def learned(self, bot: str | None = None) -> list[Learned]:
+        """What runs of a bot, or of all, take of each window; nothing where too few were measured."""
+        with self.db.read() as conn:
+            return store.learned(conn, bot, _LEARNED_RUNS, _LEAST_RUNS)
+
+    def _worst(self, conn: sa.Connection, spender: Spender) -> Standing | None:
         worst: Standing | None = None
         for standing in self._standings(conn, spender):
             for level, crossed in (("soft", standing.is_warned), ("hard", standing.is_spent)):
@@ -61,16 +79,16 @@ class Budgets:
             if target is None or budget.target not in (None, target):
                 continue
             if budget.period is Period.RUN:
-                spent = store.spent(conn, Scope.ALL, "", None, spender.execution_id)
-                found.append(Standing(budget=budget, target=target, spent_usd=spent, ends_at=None))
+                spent = store.spent(conn, budget, target, None, spender.execution_id)
+                found.append(Standing(budget=budget, target=target, spent=spent, ends_at=None))
             else:
                 found.append(self._standing(conn, budget, target))
         return found
 
     def _standing(self, conn: sa.Connection, budget: Budget, target: str) -> Standing:
         begin, end = bounds(budget.period, self.clock.now(), self.zone)
-        spent = store.spent(conn, budget.scope, target, begin)
-        return Standing(budget=budget, target=target, spent_usd=spent, ends_at=end)
+        spent = store.spent(conn, budget, target, begin)
+        return Standing(budget=budget, target=target, spent=spent, ends_at=end)
 
     def every(self) -> list[tuple[Budget, list[Standing]]]:
         """All budgets, each with how it stands for whom it concerns."""
@@ -81,7 +99,7 @@ class Budgets:
         if budget.period is Period.RUN:
             return []
         begin, _ = bounds(budget.period, self.clock.now(), self.zone)
-        names = [budget.target] if budget.target is not None else store.targets(conn, budget.scope, begin)
+        names = [budget.target] if budget.target is not None else store.targets(conn, budget, begin)
         return [self._standing(conn, budget, name) for name in names]
 
     def put(self, budget: Budget) -> Budget:
@@ -112,27 +130,40 @@ class Budgets:
 
 
 def _check(budget: Budget) -> None:
-    if budget.soft_usd is None and budget.hard_usd is None:
-        raise Invalid("A budget has a soft or a hard limit.", field="hard_usd", hint='"12.50"')
-    for field, usd in (("soft_usd", budget.soft_usd), ("hard_usd", budget.hard_usd)):
-        if usd is not None and not Decimal(0) < usd <= Decimal(1_000_000):
+    in_percent = budget.window is not None
+    unit = "percent" if in_percent else "usd"
+    if in_percent and budget.window not in WINDOWS:
+        raise Invalid("There is no such window.", field="window", hint=f"One of {', '.join(WINDOWS)}.")
+    for field, value in (("soft_usd", budget.soft_usd), ("hard_usd", budget.hard_usd)):
+        if value is not None and in_percent:
+            raise Invalid("A budget is in dollars or in percent of a window.", field=field, hint="Make two budgets.")
+        if value is not None and not Decimal(0) < value <= Decimal(1_000_000):
             raise Invalid("Dollars, more than 0 and at most 1,000,000.", field=field)
-    if budget.soft_usd is not None and budget.hard_usd is not None and budget.soft_usd > budget.hard_usd:
-        raise Invalid("The soft limit is above the hard one.", field="soft_usd")
+    for field, value in (("soft_percent", budget.soft_percent), ("hard_percent", budget.hard_percent)):
+        if value is not None and not in_percent:
+            raise Invalid("Percent are of a window.", field="window", hint=f"One of {', '.join(WINDOWS)}.")
+        if value is not None and not Decimal(0) < value <= Decimal(100_000):
+            raise Invalid("Percent, more than 0; more than 100 where several windows or accounts add up.", field=field)
+    if budget.soft is None and budget.hard is None:
+        hint = "A number above 0." if in_percent else '"12.50"'
+        raise Invalid("A budget has a soft or a hard limit.", field=f"hard_{unit}", hint=hint)
+    if budget.soft is not None and budget.hard is not None and budget.soft > budget.hard:
+        raise Invalid("The soft limit is above the hard one.", field=f"soft_{unit}")
     if budget.scope is Scope.ALL and budget.target is not None:
         raise Invalid("A budget over all has no target.", field="target")
-    if budget.on_hard is OnHard.ASK and budget.hard_usd is None:
+    if budget.on_hard is OnHard.ASK and budget.hard is None:
         raise Invalid("Who asks needs a hard limit.", field="on_hard")
 
 
-def read_usd(text: str | None, field: str) -> Decimal | None:
-    """Raises Invalid for what is no amount."""
+def read_amount(text: str | None, field: str) -> Decimal | None:
+    """Of dollars or percent. Raises Invalid for what is no amount."""
     if text is None or not text.strip():
         return None
+    words = "This is no amount of dollars." if field.endswith("_usd") else "This is no percentage."
     try:
-        usd = Decimal(text.strip())
+        value = Decimal(text.strip())
     except InvalidOperation:
-        raise Invalid("This is no amount of dollars.", field=field, hint='"12.50"') from None
-    if not usd.is_finite():
-        raise Invalid("This is no amount of dollars.", field=field, hint='"12.50"')
-    return usd
+        raise Invalid(words, field=field, hint='"12.50"') from None
+    if not value.is_finite():
+        raise Invalid(words, field=field, hint='"12.50"')
+    return value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,12 +15,12 @@ from agented.costs.model import Filter, Group, Sums
 from agented.costs.prices import to_dollars
 from agented.kit.db import Database
 from agented.kit.errors import Invalid
+from agented.kit.table import as_csv
 from agented.kit.web import role
 
 _COUNTS = ("messages", "input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
 _DAY = r"^\d{4}-\d{2}-\d{2}$"
 _MOST = 50_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,19 +164,5 @@ def _sums(sums: Sums) -> dict[str, Any]:
 
 
 def _table(groups: Sequence[Group], items: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
     columns = [*map(str, groups), *_COUNTS, "cost_usd", "unpriced_messages"]
-    writer.writerow(columns)
-    for item in items:
-        writer.writerow(list(_cells(item[name] for name in columns)))
-    return text.getvalue()
-
-
-def _cells(values: Iterator[Any]) -> Iterator[Any]:
-    """What a file says of itself must not become a formula in a person's table."""
-    for value in values:
-        if value is None:
-            yield ""
-        else:
-            yield f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return as_csv(columns, ([item[name] for name in columns] for item in items))

@@ -7,8 +7,8 @@ money, then the most room in the tightest window, then who runs the least.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -41,10 +41,14 @@ _JITTER = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """percent: what is left of an account's tightest window, None when that is not known; back: when it is renewed."""
+    """percent: what is left of an account's tightest window, None when that is not known; back: when it is renewed.
+
+    left: of each window that is known, by its name.
+    """
 
     percent: float | None = None
     back: datetime | None = None
+    left: Mapping[str, float] = field(default_factory=dict)
 
 
 class Accounts(Protocol):
@@ -84,9 +88,11 @@ class _Candidate:
     account: Account
     program: Sequence[str]
     rank: tuple[float, ...] = ()
-    room: Room = Room()
+    room: Room = field(default_factory=Room)
     held: NoneFree | None = None
     """Why it may not be used now."""
+    lack: str = ""
+    """Why it will likely not last to the end of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,8 @@ class Choosing:
     """pauses_s: between attempts after what passes by itself; when they are used up, it has failed.
 
     reserve_percent: what bots leave of each window for people. busy: how many run on an account, most: how many may
-    (the person's own login has no such limit).
+    (the person's own login has no such limit). takes: what a run of this origin takes of each window of a backend's
+    accounts, in percent, as far as it was learned.
     """
 
     accounts: Accounts
@@ -105,6 +112,7 @@ class Choosing:
     reserve_percent: float
     busy: Callable[[str], int]
     most: Callable[[], int]
+    takes: Callable[[str, str], Mapping[str, float]] = lambda origin, backend: {}
 
     def choose(self, execution: Execution, attempts: Sequence[Attempt]) -> Choice | NoneFree:
         steps = execution.request.chain or (
@@ -124,8 +132,9 @@ class Choosing:
             if last is not None and last.reason in _IN_PLACE:
                 free.sort(key=lambda one: (one.account.key != last.account_key, one.step, one.rank))
             else:
-                # Who is full comes last, whatever the chain says: the run would only wait.
-                free.sort(key=lambda one: (one.rank[0], one.step, one.rank))
+                # Who is full comes last, whatever the chain says: the run would only wait. So would it where too little
+                # is left, but later.
+                free.sort(key=lambda one: (one.rank[0], bool(one.lack), one.step, one.rank))
             return self._chosen(free[0], found)
         return self._wait(execution, found, faults, last)
 
@@ -146,6 +155,7 @@ class Choosing:
         except AgentedError as error:
             raise _Unusable(NoneFree(None, "account_missing", error.message)) from None
         found = []
+        takes = self.takes(execution.request.origin, backend.name)
         for account in accounts:
             program = find_program(backend, self.path, account.program)
             if program is None:
@@ -169,7 +179,14 @@ class Choosing:
                 held = None
             found.append(
                 _Candidate(
-                    number, backend, account, program, self._rank(backend, account, login, mine, room), room, held
+                    number,
+                    backend,
+                    account,
+                    program,
+                    self._rank(backend, account, login, mine, room),
+                    room,
+                    held,
+                    _lack_of(account, room, takes),
                 )
             )
         if not found and accounts:
@@ -237,11 +254,16 @@ class Choosing:
         return NoneFree(until, "reserved", words, account.key)
 
     def _chosen(self, one: _Candidate, found: Sequence[_Candidate]) -> Choice:
-        passed = [other.held.detail for other in found if other.held is not None and other.step <= one.step]
+        before = [other for other in found if other.step <= one.step and other is not one]
+        passed = [other.held.detail for other in before if other.held is not None]
+        if not one.lack:
+            passed += [f"{other.account.name}: {other.lack}." for other in before if other.held is None and other.lack]
         others = sum(1 for other in found if other.held is None and other.step == one.step) - 1
         words = [f"{one.backend.title} as {one.account.name}"]
         if one.room.percent is not None:
             words.append(f"{one.room.percent:.0f} % of its tightest window left")
+        if one.lack:
+            words.append(one.lack)
         if others > 0:
             words.append(f"before {others} other account{'s' if others > 1 else ''}")
         why = ", ".join(words) + "."
@@ -268,6 +290,15 @@ class Choosing:
             )
             return NoneFree(None, reason, one.detail, one.account_key)
         return NoneFree(None, "account_missing", "No account of its chain can be used.")
+
+
+def _lack_of(account: Account, room: Room, takes: Mapping[str, float]) -> str:
+    """Which window has less left than such a run takes."""
+    for window, percent in takes.items():
+        left = room.left.get(window)
+        if left is not None and left < percent:
+            return f"such a run takes about {percent:.0f} % of {window}, {left:.0f} % is left"
+    return ""
 
 
 class _Unusable(Exception):

@@ -592,6 +592,21 @@ def _attempt(row: Any) -> Attempt:
     )
 
 
+def ran_on(conn: sa.Connection, account_key: str, since: datetime, until: datetime) -> list[tuple[Attempt, str, str]]:
+    """Attempts that worked on an account between two times, each with its execution's origin and project."""
+    query = (
+        sa.select(attempts, executions.c.origin, executions.c.project_id)
+        .join(executions, executions.c.id == attempts.c.execution_id)
+        .where(
+            attempts.c.account_key == account_key,
+            attempts.c.started_at < until,
+            sa.or_(attempts.c.ended_at.is_(None), attempts.c.ended_at > since),
+        )
+        .order_by(attempts.c.id)
+    )
+    return [(_attempt(row), row.origin, row.project_id) for row in conn.execute(query)]
+
+
 def of_sessions(conn: sa.Connection, sessions: Sequence[str]) -> list[tuple[str, str, str, str, str | None]]:
     """Which execution a CLI's session belongs to: session, backend, execution, its project, and the account's key."""
     query = (

@@ -554,10 +554,24 @@ class Worker:
             stop = "run_budget"
             self._over[attempt.id] = f"It was to spend at most ${most:f}, and has spent ${whole:.4f}."
         elif over is not None:
-            stop = "budget_ask" if over.asks else "over_budget"
-            self._over[attempt.id] = over.detail
+            self._stop_for(attempt, over)
         if stop is not None:
             keeping.ask_to_stop(self.attempt_folder(attempt), stop, self._ports.limits.grace_s)
+
+    def overspent(self, execution_id: str, attempt_id: str, over: Overspent) -> None:
+        """What it took was learned elsewhere: stops the attempt, if it still works and no person let it go on."""
+        with self._ports.db.read() as conn:
+            execution = store.get(conn, execution_id)
+        if execution.state is not State.RUNNING or execution.may_overspend:
+            return
+        attempt = next((one for one in self._attempts(execution_id) if one.id == attempt_id), None)
+        if attempt is not None and attempt.ended_at is None:
+            self._stop_for(attempt, over)
+
+    def _stop_for(self, attempt: Attempt, over: Overspent) -> None:
+        self._over[attempt.id] = over.detail
+        stop = "budget_ask" if over.asks else "over_budget"
+        keeping.ask_to_stop(self.attempt_folder(attempt), stop, self._ports.limits.grace_s)
 
     def _cost_of(self, progress: Progress) -> Decimal | None:
         """What the CLI says that it cost, else what its tokens cost; and those of answers that are not counted yet."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from agented.kit.db import Database
 from agented.kit.errors import Conflict
 
-HEAD = "0009"
+HEAD = "0010"
 """The last revision; a test holds it equal to the newest script."""
 
 

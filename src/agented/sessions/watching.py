@@ -14,6 +14,7 @@ _FOLDERS_ANEW_MS = 60_000
 _GATHER_MS = 1_000
 _STEP_MS = 200
 _REST_S = 2.0
+_BEGUN_S = 1.0
 _MOST_PATHS = 2_000
 
 
@@ -43,6 +44,7 @@ class Changes:
         """Something may have been missed."""
         with self._lock:
             self._paths = None
+        self._ring()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,16 +96,20 @@ class Watching:
             yield_on_timeout=True,
             ignore_permission_denied=True,
         )
-        # What changed before the watch began is found by looking.
-        self._lose()
-        for changes in heard:
-            if changes:
-                paths = {path for _, path in changes}
-                for reader in self.readers:
-                    reader.put(paths)
-                self._stopping.wait(_REST_S)
-            if self._there() != folders:
-                return
+        # What changed before the watch has begun is found by looking once it has.
+        begun = threading.Timer(_BEGUN_S, self._lose)
+        begun.start()
+        try:
+            for changes in heard:
+                if changes:
+                    paths = {path for _, path in changes}
+                    for reader in self.readers:
+                        reader.put(paths)
+                    self._stopping.wait(_REST_S)
+                if self._there() != folders:
+                    return
+        finally:
+            begun.cancel()
 
     def _lose(self) -> None:
         for reader in self.readers:

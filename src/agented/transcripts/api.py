@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from agented.kit import loose
 from agented.kit.clock import from_micros
-from agented.kit.errors import Invalid
-from agented.kit.web import Cursor, Limit, Page, decode_cursor, encode_cursor, role
+from agented.kit.errors import Invalid, NotFound
+from agented.kit.web import Caller, Cursor, Limit, Page, current_caller, decode_cursor, encode_cursor, role
 from agented.transcripts.keeping import Transcripts, read_words
 from agented.transcripts.model import Hit, Item, Risk, Transcript, Wanted
 
 _MOST_HITS = 3
 _MOST_CHARS = 4_000_000
+CallerNow = Annotated[Caller, Depends(current_caller)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def build_router(ports: TranscriptsApi) -> APIRouter:
 
     @router.get("", openapi_extra=role("viewer"))
     def list_transcripts(
+        caller: CallerNow,
         q: Annotated[str, Query(max_length=300, description='Words and "phrases" that are all said together.')] = "",
         source: Annotated[str | None, Query(max_length=60)] = None,
         account: Annotated[str | None, Query(max_length=120)] = None,
@@ -92,13 +94,15 @@ def build_router(ports: TranscriptsApi) -> APIRouter:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Page[TranscriptOut]:
-        """The newest first; with `q` those in which it was said, and where."""
+        """The newest first; with `q` those in which it was said, and where. Who only views sees those of runs."""
         if session is not None:
             if source is None:
                 raise Invalid("Sessions are named within their CLI.", field="source", hint="Give source as well.")
-            return Page(items=[_out(transcripts.of_session(source, session))])
+            return Page(items=[_out(_seen(transcripts.of_session(source, session), caller))])
         words = read_words(q)
         of_runs = None if of is None else of == "runs"
+        if not caller.may("operator"):
+            of_runs = True
         wanted = Wanted(words=words, source=source, account=account, project=project, of_runs=of_runs)
         before = None if cursor is None else decode_cursor(cursor)
         place = None if before is None else (_whole(before["last"]), _whole(before["id"]))
@@ -131,16 +135,17 @@ def build_router(ports: TranscriptsApi) -> APIRouter:
         return TranscriptsCollected(files=transcripts.collect())
 
     @router.get("/{transcript_id}", openapi_extra=role("viewer"))
-    def get_transcript(transcript_id: int) -> TranscriptOut:
-        return _out(transcripts.get(transcript_id))
+    def get_transcript(transcript_id: int, caller: CallerNow) -> TranscriptOut:
+        return _out(_seen(transcripts.get(transcript_id), caller))
 
     @router.get("/{transcript_id}/items", openapi_extra=role("viewer"))
     def get_transcript_items(
         transcript_id: int,
+        caller: CallerNow,
         after: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=5000)] = 2000,
     ) -> TranscriptItems:
-        last = transcripts.get(transcript_id).items
+        last = _seen(transcripts.get(transcript_id), caller).items
         return TranscriptItems(
             items=[_event(item) for item in transcripts.items(transcript_id, after, limit, _MOST_CHARS)], last_seq=last
         )
@@ -151,6 +156,13 @@ def build_router(ports: TranscriptsApi) -> APIRouter:
         transcripts.remove(transcript_id)
 
     return router
+
+
+def _seen(one: Transcript, caller: Caller) -> Transcript:
+    """A person's own sessions are not for those who only view."""
+    if not one.execution and not caller.may("operator"):
+        raise NotFound(f"There is no transcript {one.id} that you may read.")
+    return one
 
 
 def _out(one: Transcript, hits: int = 0, found: list[Hit] | None = None) -> TranscriptOut:

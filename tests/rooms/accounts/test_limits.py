@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from agented.accounts import store
-from agented.accounts.limits import Point, SeenWindow, Standing, current, full_at, level_of
+from agented.accounts.limits import Point, SeenWindow, Standing, current, full_at, growth, level_of
 from agented.accounts.model import default_account
-from agented.accounts.monitor import Crossed, Monitor, Watched, room_of
+from agented.accounts.monitor import Crossed, Growth, Monitor, Watched, room_of
 from agented.backends.contract import Answer, AskingPlace, LimitState, Login, Task, Window, WindowKind
 from agented.backends.events import LimitSeen
 from agented.backends.registry import Registry
@@ -104,9 +104,13 @@ class Told:
     def __init__(self) -> None:
         self.windows: list[tuple[str, list[str]]] = []
         self.crossings: list[tuple[str, float]] = []
+        self.growths: list[tuple[str, float]] = []
 
     def heard(self, conn: sa.Connection, key: str, windows: Any) -> None:
         self.windows.append((key, [one.window.name for one in windows]))
+
+    def grown(self, conn: sa.Connection, growth: Growth) -> None:
+        self.growths.append((growth.window.name, growth.percent))
 
     def crossed(self, conn: sa.Connection, what: Crossed) -> None:
         self.crossings.append((what[1].name, what[2]))
@@ -137,6 +141,7 @@ class Desk:
             levels=(50, 75, 90),
             told=self.told.heard,
             crossed=self.told.crossed,
+            grown=self.told.grown,
             chance=lambda: 0.0,
         )
 
@@ -435,7 +440,8 @@ def test_no_answer_breaks_a_reader(cli: str, body: Any) -> None:
 
 def test_what_a_run_is_told_counts_at_once(desk: Desk) -> None:
     desk.double.answer(USAGE, NEW_CLAUDE)
-    desk.ask()
+    asked = {one.window.name: one.window.used_percent for one in desk.ask().windows}["five_hour"]
+    assert asked is not None and desk.told.growths == [], "nothing is known of what was used before"
     desk.clock.forward(60)
     reset = NOW + timedelta(hours=2)
     desk.monitor.note_seen("claude:default", [LimitSeen("five_hour", 77.0, reset), LimitSeen("odd_one", 5.0)])
@@ -443,8 +449,9 @@ def test_what_a_run_is_told_counts_at_once(desk: Desk) -> None:
     assert windows["five_hour"].window.used_percent == 77.0 and windows["five_hour"].window.title == "5 hours"
     assert (windows["five_hour"].source, windows["seven_day"].source) == ("run", "provider")
     assert "odd_one" in windows
-    left, back = room_of(desk.standing(), None, desk.clock.now())
-    assert (left, back) == (23.0, reset)
+    left, back, each = room_of(desk.standing(), None, desk.clock.now())
+    assert (left, back, each["five_hour"], each["odd_one"]) == (23.0, reset, 23.0, 95.0)
+    assert ("five_hour", 77.0 - asked) in desk.told.growths
 
 
 def test_people_hear_of_each_level_once_also_over_a_restart(desk: Desk) -> None:
@@ -464,6 +471,33 @@ def test_a_window_whose_reset_has_passed_is_not_known() -> None:
     seen = SeenWindow(window=window, captured_at=NOW - timedelta(hours=1), source="run")
     assert current(seen, NOW - timedelta(minutes=1)).used_percent == 100.0
     assert current(seen, NOW + timedelta(minutes=1)).used_percent is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "resets", "grown"),
+    [
+        (20.0, 26.5, (60, 60), 6.5),
+        (20.0, 20.0, (60, 60), 0.0),
+        (20.0, 18.0, (60, 60), 0.0),
+        (90.0, 3.0, (60, 360), 3.0),
+        (90.0, 95.0, (60, 62), 5.0),
+        (90.0, 2.0, (None, None), 2.0),
+        (40.0, 45.0, (-1, 300), 45.0),
+        (None, 5.0, (60, 60), None),
+        (5.0, None, (60, 60), None),
+    ],
+)
+def test_what_was_used_in_between_is_told(
+    before: float | None, now: float | None, resets: tuple[int | None, int | None], grown: float | None
+) -> None:
+    def seen(used: float | None, reset: int | None, at: datetime) -> SeenWindow:
+        ends = None if reset is None else NOW + timedelta(minutes=reset)
+        return SeenWindow(
+            window=Window(name="w", title="W", used_percent=used, resets_at=ends), captured_at=at, source=""
+        )
+
+    first, last = seen(before, resets[0], NOW - timedelta(minutes=5)), seen(now, resets[1], NOW)
+    assert growth(first, last) == grown
 
 
 def points(*readings: tuple[float, float], reset_min: float = 300) -> list[Point]:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from agented.budgets.model import Budget, OnHard, Period, Scope, Spender, Standing, bounds
-from agented.budgets.watching import Budgets, read_usd
+from agented.budgets.watching import Budgets, read_amount
 from agented.kit.clock import SetClock
 from agented.kit.db import Database
 from agented.kit.errors import Invalid
@@ -66,7 +66,7 @@ def test_a_budget_is_spent_by_what_all_have_spent_so_far(budgets: Budgets) -> No
     assert spend(budgets, spender("exe_1"), "6") is None
     assert spend(budgets, spender("exe_1"), "6.5") is None, "what is told again is no new spending"
     over = spend(budgets, spender("exe_2"), "3.5")
-    assert over is not None and over.spent_usd == Decimal(10)
+    assert over is not None and over.spent == Decimal(10)
     held = check(budgets, spender("exe_3"))
     assert held is not None and held.ends_at == datetime(2026, 11, 25, 23, tzinfo=UTC)
 
@@ -137,6 +137,15 @@ def test_periods_are_of_the_local_calendar(period: Period, now: str, begin: str,
         ({"hard_usd": Decimal(-1)}, "hard_usd"),
         ({"soft_usd": Decimal(20)}, "soft_usd"),
         ({"target": "x"}, "target"),
+        ({"window": "hourly", "hard_usd": None, "hard_percent": Decimal(1)}, "window"),
+        ({"window": "weekly"}, "hard_usd"),
+        ({"window": "weekly", "hard_usd": None}, "hard_percent"),
+        ({"hard_percent": Decimal(5)}, "window"),
+        ({"window": "weekly", "hard_usd": None, "hard_percent": Decimal(0)}, "hard_percent"),
+        (
+            {"window": "weekly", "hard_usd": None, "hard_percent": Decimal(5), "soft_percent": Decimal(6)},
+            "soft_percent",
+        ),
     ],
 )
 def test_what_can_be_no_budget_is_refused(budgets: Budgets, wrong: dict[str, Any], field: str) -> None:
@@ -148,4 +157,43 @@ def test_what_can_be_no_budget_is_refused(budgets: Budgets, wrong: dict[str, Any
 @pytest.mark.parametrize("text", ["twelve", "NaN", "Infinity", "1,5"])
 def test_an_amount_is_a_number(text: str) -> None:
     with pytest.raises(Invalid):
-        read_usd(text, "hard_usd")
+        read_amount(text, "hard_usd")
+
+
+def use(
+    budgets: Budgets, who: Spender, percent: str, window: str = "five_hour", kind: str = "session"
+) -> Standing | None:
+    with budgets.db.write() as conn:
+        return budgets.use(conn, who, window, kind, Decimal(percent))
+
+
+def test_a_budget_may_be_of_what_is_taken_of_a_window(budgets: Budgets, heard: Heard) -> None:
+    weekly = {"hard_usd": None, "window": "weekly", "soft_percent": Decimal(10), "hard_percent": Decimal(20)}
+    budgets.put(budget("share", Scope.BOT, Period.WEEK, target="review", **weekly))
+    assert use(budgets, spender("exe_1"), "90") is None, "of another window"
+    assert use(budgets, spender("exe_1"), "90", "seven_day_opus", "") is None, "of one kind of model alone"
+    assert use(budgets, spender("exe_9", origin="bot:other"), "90", "seven_day", "weekly") is None
+    assert use(budgets, spender("exe_1"), "9.5", "seven_day", "weekly") is None
+    assert use(budgets, spender("exe_2"), "5.5", "seven_day", "weekly") is None
+    assert heard.told == [("share", "review", "soft")]
+    over = use(budgets, spender("exe_2", account="x:acc_2"), "5", "seven_day", "weekly")
+    assert over is not None and over.words(over.budget.hard) == "20 % of 20 % of the weekly window"
+    assert spend(budgets, spender("exe_2"), "0.01") is not None, "it is spent whatever else is told"
+    held = check(budgets, spender("exe_3", account=None))
+    assert held is not None and held.ends_at is not None
+
+
+def test_what_a_bots_runs_take_is_learned_from_the_last_of_them(budgets: Budgets, clock: SetClock) -> None:
+    for number, percent in enumerate(["4", "5", "6"]):
+        clock.forward(60)
+        assert budgets.learned("review") == []
+        use(budgets, spender(f"exe_{number}"), percent)
+    (one,) = budgets.learned("review")
+    assert (one.backend, one.window, one.percent, one.runs) == ("x", "five_hour", Decimal(5), 3)
+    assert budgets.learned("other") == []
+    for number in range(3, 40):
+        clock.forward(60)
+        use(budgets, spender(f"exe_{number}"), "1")
+        use(budgets, spender(f"exe_{number}"), "1")
+    (one,) = budgets.learned()
+    assert (one.bot, one.percent, one.runs) == ("review", Decimal(2), 20)

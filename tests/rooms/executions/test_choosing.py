@@ -240,3 +240,19 @@ def test_walls_of_another_model_or_login_do_not_hold() -> None:
     known = Known({"first": ["a"]}, standing=standing)
     assert key_of(choosing(known).choose(execution(Step("first", "a", "sonnet")), [])) == "first:a"
     assert none_of(choosing(known).choose(execution(Step("first", "a", "opus")), [])).reason == "limited"
+
+
+def test_where_too_little_is_left_for_such_a_run_another_is_taken_first() -> None:
+    rooms = {"first:a": Room(4.0, left={"five_hour": 4.0}), "second:b": Room(60.0, left={"five_hour": 60.0})}
+    known = Known({"first": ["a"], "second": ["b"]}, rooms=rooms)
+    chain = (Step("first", "a"), Step("second", "b"))
+    plain = choosing(known)
+    assert key_of(plain.choose(execution(*chain, origin="bot:review"), [])) == "first:a"
+    learned = choosing(known, takes=lambda origin, backend: {"five_hour": 6.0} if origin == "bot:review" else {})
+    found = learned.choose(execution(*chain, origin="bot:review"), [])
+    assert key_of(found) == "second:b"
+    assert isinstance(found, Choice) and "a: such a run takes about 6 % of five_hour, 4 % is left." in found.why
+    assert key_of(learned.choose(execution(*chain, origin="user:1"), [])) == "first:a"
+    alone = learned.choose(execution(chain[0], origin="bot:review"), [])
+    assert key_of(alone) == "first:a", "it may meet its limit, but nobody else is there"
+    assert isinstance(alone, Choice) and "such a run takes" in alone.why

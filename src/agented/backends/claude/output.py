@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from agented.backends.asking import length_of
 from agented.backends.contract import Exit, Line, Outcome, Output, Reason, Verdict
 from agented.backends.endings import ended, killed, reason_of_status
 from agented.backends.events import (
@@ -190,7 +191,8 @@ class ClaudeOutput:
             used = loose.number(reading.get("utilization"))
             if used is not None and used >= 0:
                 percent = round(min(used, 100.0) * 100, 4)
-                yield LimitSeen(loose.string(window), percent, loose.moment(reading.get("resetsAt")))
+                name, resets_at = loose.string(window), loose.moment(reading.get("resetsAt"))
+                yield LimitSeen(name, percent, resets_at, length_of(name))
         if info.get("status") == "rejected" and info.get("isUsingOverage") is not True:
             yield from self._reach(info, "")
 

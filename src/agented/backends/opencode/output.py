@@ -8,6 +8,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from agented.backends.asking import length_of
 from agented.backends.contract import Exit, Line, Outcome, Output, Reason, Verdict
 from agented.backends.endings import ended, killed, reason_of_status
 from agented.backends.events import (
@@ -257,7 +258,7 @@ def _windows(headers: Object) -> Iterator[LimitSeen]:
         used = _seconds(headers.get(f"anthropic-ratelimit-unified-{short}-utilization"))
         if used is not None:
             reset = _seconds(headers.get(f"anthropic-ratelimit-unified-{short}-reset"))
-            yield LimitSeen(window, round(used * 100, 4), loose.moment(reset))
+            yield LimitSeen(window, round(used * 100, 4), loose.moment(reset), length_of(window))
 
 
 def _seconds(header: Any) -> float | None:

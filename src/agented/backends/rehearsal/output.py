@@ -13,6 +13,7 @@ from agented.backends.events import (
     Concluded,
     Event,
     LimitReached,
+    LimitSeen,
     NeedsInput,
     Notice,
     Said,
@@ -26,6 +27,7 @@ from agented.backends.rehearsal.program import FLOOD_LINE, LIMITED, LOGGED_OUT, 
 from agented.kit.loose import plain
 
 WINDOW = "rehearsal"
+_WINDOW_S = 5 * 3600
 
 _EVENT_START = '{"rehearsal":'
 _FLOOD = FLOOD_LINE.decode().rstrip("\n")
@@ -116,6 +118,13 @@ def _limit(values: Mapping[str, Any]) -> Event:
     return LimitReached(WINDOW, resets_at, f"usage limit reached, resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def _used(values: Mapping[str, Any]) -> Event:
+    percent = values["percent"]
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+        raise TypeError
+    return LimitSeen(WINDOW, float(percent), length_s=_WINDOW_S)
+
+
 def _tool_called(values: Mapping[str, Any]) -> Event:
     arguments = {"path": _string(values["path"]), "text": _string(values["text"])}
     return ToolCalled(_string(values["id"]), _string(values["tool"]), arguments, kind="edit")
@@ -131,6 +140,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = {
         input=_count(values["input"]), output=_count(values["output"]), cost_usd=_money(values.get("cost_usd"))
     ),
     "limit": _limit,
+    "used": _used,
     "logged_out": lambda _: Notice("The account must sign in again.", "error"),
     "needs_input": lambda values: NeedsInput(_string(values["question"])),
     "forked": lambda values: Notice(f"left process {_count(values['pid'])} behind"),

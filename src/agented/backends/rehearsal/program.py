@@ -117,6 +117,13 @@ class Rehearsal:
         print_event("limit", resets_at=f"{date}.{int(resets % 1 * 1000):03d}Z")
         raise Ended(LIMITED)
 
+    def used(self, rest: str) -> None:
+        """used PERCENT: so much of the account's window of five hours is used; without end or reset."""
+        percent = whole(rest)
+        if percent > 100:
+            raise Misfit
+        print_event("used", percent=percent)
+
     def logged_out(self, rest: str) -> None:
         """logged-out: the account must sign in again; ends the program."""
         alone(rest)
@@ -246,6 +253,7 @@ COMMANDS = {
     "sleep": Rehearsal.sleep,
     "stderr": Rehearsal.stderr,
     "limit": Rehearsal.limit,
+    "used": Rehearsal.used,
     "logged-out": Rehearsal.logged_out,
     "hang": Rehearsal.hang,
     "flood": Rehearsal.flood,
