@@ -246,6 +246,8 @@ class _Accounts:
         if key is None:
             return False
         awaited = self.broker.left(attempt.execution_id)
+        if self.monitor is not None:
+            after_commit(conn, partial(self.monitor.look_in_files, key))
         if end.verdict is AttemptVerdict.SUCCEEDED:
             return self.standing.passed(conn, key, model, attempt.started_at) or awaited
         kind = _WALLS.get(end.reason or "")
@@ -529,6 +531,7 @@ class App:
             levels=settings.levels,
             told=self._follow_limits,
             grown=self._windows_used,
+            folder=settings.data / "screens",
             crossed=self._tell_of_limit,
         )
         self.overview = Overview(

@@ -134,30 +134,36 @@ def token(**claims: Any) -> str:
     return f"e30.{body}.c2ln"
 
 
-@pytest.mark.real
-def test_a_real_cli_tells_its_limits_itself(served: Served, double: LimitsDouble, tmp_path: Path) -> None:
-    """`codex app-server` asks the double by itself; Agented asks nobody."""
+def real_codex() -> Path:
     programs = cli_programs(DEFAULT_FOLDER)
     if "codex" not in programs:
         if os.environ.get("CI") == "true":
             pytest.fail("the CLIs are not installed: python scripts/install_clis.py")
         pytest.skip("the CLIs are not installed: python scripts/install_clis.py")
+    return programs["codex"]
+
+
+def wham() -> dict[str, Any]:
+    """What the provider says: 42 % of five hours, 17 % of the week."""
     window = {
         "used_percent": 42,
         "limit_window_seconds": 18000,
         "reset_after_seconds": 7200,
         "reset_at": int(time.time()) + 7200,
     }
-    week = {**window, "used_percent": 17, "limit_window_seconds": 604800}
+    week = {**window, "used_percent": 17, "limit_window_seconds": 604800, "reset_at": int(time.time()) + 3 * 86400}
     limit = {"allowed": True, "limit_reached": False, "primary_window": window, "secondary_window": week}
-    body = {
+    return {
         "user_id": "u",
         "account_id": "acc-1",
         "email": "dev@example.test",
         "plan_type": "plus",
         "rate_limit": limit,
     }
-    double.answer("/backend-api/wham/usage", body)
+
+
+def codex_home(tmp_path: Path, double: LimitsDouble) -> Path:
+    """Signed in to the double."""
     home = tmp_path / "codex-home"
     home.mkdir()
     claims = {"https://api.openai.com/auth": {"chatgpt_plan_type": "plus", "chatgpt_account_id": "acc-1"}}
@@ -171,10 +177,19 @@ def test_a_real_cli_tells_its_limits_itself(served: Served, double: LimitsDouble
     (home / "auth.json").write_text(json.dumps(auth))
     config = f'chatgpt_base_url = "{double.url}/backend-api"\ncheck_for_update_on_startup = false\n'
     (home / "config.toml").write_text(config + "[analytics]\nenabled = false\n[features]\nplugins = false\n")
+    return home
+
+
+@pytest.mark.real
+def test_a_real_cli_tells_its_limits_itself(served: Served, double: LimitsDouble, tmp_path: Path) -> None:
+    """`codex app-server` asks the double by itself; Agented asks nobody."""
+    program = real_codex()
+    double.answer("/backend-api/wham/usage", wham())
+    home = codex_home(tmp_path, double)
     served.start()
     served.run(
         *("accounts", "add", "work", "--backend", "codex", "--home", str(home)),
-        *("--program", str(programs["codex"])),
+        *("--program", str(program)),
     )
     told = json.loads(served.run("limits", "--refresh", "--json"))
     assert [(one["account"], one["state"]) for one in told] == [("work", "ok")], told
@@ -183,3 +198,52 @@ def test_a_real_cli_tells_its_limits_itself(served: Served, double: LimitsDouble
     assert asked_by and all(" " in agent for agent in asked_by), "the CLI asks, under its own name"
     account = served.get("/api/accounts")["items"][0]
     assert (account["email"], account["plan"], account["state"]) == ("dev@example.test", "plus", "ready")
+
+
+@pytest.mark.real
+def test_the_screen_of_a_real_cli_is_looked_at(tmp_path: Path) -> None:
+    """`/status`, where the CLI cannot be asked and its token is for another address than the provider's."""
+    program = tmp_path / "codex"
+    program.write_text(f'#!/bin/sh\ncase " $* " in *" app-server "*) exit 2 ;; esac\nexec "{real_codex()}" "$@"\n')
+    program.chmod(0o755)
+    authority = tmp_path / "authority.pem"
+    node = shutil.which("node", path=os.environ.get("PATH")) or ""
+    path = os.pathsep.join([str(Path(node).parent), os.defpath])
+    with LimitsDouble(authority) as double:
+        account = {
+            "id": "acc-1",
+            "name": "Personal",
+            "structure": "personal",
+            "plan_type": "plus",
+            "is_deactivated": False,
+            "can_access_with_session": True,
+            "is_fedramp_compliant_workspace": False,
+            "workspace_backend_origin": double.url,
+            "account_routing_override": "us",
+            "sso_connection_name": None,
+            "profile_picture_url": None,
+        }
+        accounts = {"accounts": [account], "default_account_id": "acc-1", "account_ordering": ["acc-1"]}
+        double.answer("/backend-api/wham/accounts/check", accounts)
+        double.answer("/backend-api/wham/usage", wham())
+        home = codex_home(tmp_path, double)
+        served = Served(tmp_path, path=path)
+        try:
+            served.start()
+            served.run(
+                *("accounts", "add", "work", "--backend", "codex", "--home", str(home), "--program", str(program)),
+                *("--env", f"CODEX_CA_CERTIFICATE={authority}"),
+            )
+            (one,) = wait_for(
+                lambda: served.get("/api/limits")["items"][0]["windows"] and served.get("/api/limits")["items"], 60
+            )
+            assert {window["name"]: window["used_percent"] for window in one["windows"]} == {
+                "18000s": 42,
+                "604800s": 17,
+            }
+            for window, after_s in zip(one["windows"], (7200, 3 * 86400), strict=True):
+                resets_at = datetime.fromisoformat(window["resets_at"]).timestamp()
+                assert abs(resets_at - time.time() - after_s) < 200, window
+            assert "trust_level" not in (home / "config.toml").read_text(), "no folder was made trusted for good"
+        finally:
+            served.close()

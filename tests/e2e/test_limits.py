@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,20 @@ def test_a_held_run_takes_no_place_of_its_project(served: Served, repository: Pa
     for run in held:
         waits(served, run)
     assert served.ended(served.submit(repository, "say room"))["state"] == "succeeded"
+
+
+def test_accounts_are_managed_from_the_command_line(served: Served, repository: Path) -> None:
+    served.run("accounts", "add", "one", "--backend", "rehearsal", "--env", "ROLE=one")
+    run = served.submit(repository, "fresh limit 3600\nsay done", account="one")
+    wait_for(lambda: served.execution(run)["state"] == "waiting", 20, "the waiting")
+    assert "limit" in served.run("accounts", "show", "one").lower()
+    assert "is used again" in served.run("accounts", "lift", "one")
+    assert served.ended(run)["state"] == "succeeded"
+    served.run("accounts", "disable", "one")
+    served.run("accounts", "rename", "one", "two")
+    told = json.loads(served.run("accounts", "show", "two", "--json"))
+    assert (told["name"], told["disabled"], told["state"]) == ("two", True, "disabled")
+    served.run("accounts", "enable", "two")
+    assert json.loads(served.run("accounts", "show", told["key"], "--json"))["disabled"] is False
+    refused = served.call("accounts", "disable", "nobody")
+    assert refused.returncode != 0 and "There is no account 'nobody'" in refused.stderr

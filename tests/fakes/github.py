@@ -6,8 +6,6 @@ host (`localhost:PORT`) over TLS. Repositories are bare ones on the disk, served
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import os
 import re
@@ -21,10 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.fakes.certificates import certify
 
 HOST = "github.localhost"
 TOKEN = "gho_rehearsed-token-of-the-loopback-github"
@@ -73,8 +68,7 @@ class GitHubDouble:
         self.certificate = folder / "ca.pem"
         if enterprise:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            key = _certify(self.certificate, folder / "key.pem")
-            context.load_cert_chain(self.certificate, key)
+            context.load_cert_chain(*certify(self.certificate))
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -381,28 +375,3 @@ def _create_pull(double: GitHubDouble, given: Json) -> Json:
         )
     pull = {"id": f"PR_{number}", "url": f"{double.url(name)}/pull/{number}"}
     return {"data": {"createPullRequest": {"pullRequest": pull}}}
-
-
-def _certify(certificate: Path, key_file: Path) -> Path:
-    """A certificate for `localhost` that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=7))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return key_file

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.fakes.certificates import certify
 
 
 class LimitsDouble:
     """`answers` by path: (status, body, headers). A body of bytes is sent as it is; `hang_s` makes it wait before."""
 
-    def __init__(self) -> None:
+    def __init__(self, authority: Path | None = None) -> None:
+        """authority: where the certificate of the authority is written that one must trust; then it speaks TLS."""
         self.answers: dict[str, tuple[int, Any, Mapping[str, str]]] = {}
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         self.hang_s = 0.0
@@ -52,6 +57,11 @@ class LimitsDouble:
                 """Who hangs up early is what some tests are about."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        self._scheme = "http" if authority is None else "https"
+        if authority is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certify(authority))
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     def answer(self, path: str, body: Any, status: int = 200, **headers: str) -> None:
@@ -62,7 +72,7 @@ class LimitsDouble:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://localhost:{self._server.server_address[1]}"
 
     @property
     def endpoints(self) -> dict[str, str]:

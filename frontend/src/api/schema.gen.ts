@@ -3712,7 +3712,7 @@ export interface components {
             scope: string | null;
             /**
              * Source
-             * @description run or provider
+             * @description run, session (a file of the CLI) or provider
              */
             source: string;
             /** Title */

@@ -52,7 +52,7 @@ class WindowOut(BaseModel):
     used_percent: float | None = Field(description="0 to 100; none when it is not known.")
     resets_at: datetime | None
     captured_at: datetime
-    source: str = Field(description="run or provider")
+    source: str = Field(description="run, session (a file of the CLI) or provider")
     full_at: datetime | None = Field(description="When it is used up at its present pace, if before its reset.")
 
 

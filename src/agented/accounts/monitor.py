@@ -40,6 +40,7 @@ from agented.backends.contract import (
     Limits,
     LimitState,
     Login,
+    LookAt,
     Task,
     Window,
 )
@@ -51,6 +52,7 @@ from agented.kit.errors import AgentedError
 from agented.kit.http import Fetched
 from agented.kit.http import fetch as http_fetch
 from agented.kit.process import converse
+from agented.kit.screen import watch_screen
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -100,8 +102,9 @@ class Watched:
 class Monitor:
     """watched: the accounts whose limits can be learned. busy: whether an account ran anything lately.
 
-    addresses: in place of the backends' own. told: hears of changed windows, in the transaction that stores them;
-    crossed: hears once of each level that a window crosses. grown: hears of how much one was used since it was told.
+    addresses: in place of the backends' own. folder: an empty one, in which screens of CLIs are drawn. told: hears of
+    changed windows, in the transaction that stores them; crossed: hears once of each level that a window crosses.
+    grown: hears of how much one was used since it was told.
     """
 
     db: Database
@@ -118,6 +121,7 @@ class Monitor:
     told: Callable[[sa.Connection, str, Sequence[SeenWindow]], None]
     crossed: Callable[[sa.Connection, Crossed], None]
     grown: Callable[[sa.Connection, Growth], None]
+    folder: Path
     fetch: Callable[..., Fetched] = http_fetch
     chance: Callable[[], float] = random.random
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -174,6 +178,19 @@ class Monitor:
             new = [seen_in_run(event, known.windows, now) for event in events]
             self._keep(conn, replace(known, windows=merged(known.windows, new)), new, known.windows)
 
+    def look_in_files(self, account_key: str) -> None:
+        """What its CLI has written of its limits meanwhile; nobody is asked."""
+        one = next((one for one in self.watched() if one.account.key == account_key), None)
+        told = None if one is None else one.limits.told(one.home)
+        if told is None or told.seen_at is None:
+            return
+        with self.db.write() as conn:
+            known = store.find_standing(conn, account_key) or Standing(account_key=account_key, state=LimitState.OK)
+            new = _newer(told, known)
+            if new:
+                windows = merged(known.windows, new)
+                self._keep(conn, replace(known, windows=windows, plan=told.plan or known.plan), new, known.windows)
+
     def forget_old(self) -> None:
         with self.db.write() as conn:
             store.thin_points(conn, self.clock.now() - _RAW)
@@ -207,9 +224,11 @@ class Monitor:
         try:
             reading = self._read(one)
             now = self.clock.now()
-            new = [SeenWindow(window=window, captured_at=now, source="provider") for window in reading.windows]
             with self.db.write() as conn:
                 known = store.find_standing(conn, key) or Standing(account_key=key, state=reading.state)
+                new = [SeenWindow(window=window, captured_at=now, source="provider") for window in reading.windows]
+                if reading.seen_at is not None:
+                    new = _newer(reading, known)
                 good = reading.state is LimitState.OK
                 failures = 0 if good or reading.state is LimitState.NONE else known.failures + 1
                 standing = replace(
@@ -219,7 +238,7 @@ class Monitor:
                     plan=reading.plan or known.plan,
                     email=reading.email or known.email,
                     # A good answer tells all windows that there are.
-                    windows=new if good else known.windows,
+                    windows=new if good and reading.seen_at is None else merged(known.windows, new),
                     asked_at=now,
                     next_at=now + timedelta(seconds=self._pause_s(key, reading, failures)),
                     failures=failures,
@@ -254,7 +273,18 @@ class Monitor:
         asking.close()
         return LimitReading(state=LimitState.UNREADABLE, detail="It asks and asks.")
 
-    def _send(self, one: Watched, step: Ask | Converse) -> Answer:
+    def _send(self, one: Watched, step: Ask | Converse | LookAt) -> Answer:
+        if isinstance(step, LookAt):
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            command = step.build(self.folder)
+            env = {**one.env, **command.env}
+            try:
+                drawn = watch_screen(
+                    command.argv, keys=step.keys, is_done=step.is_done, env=env, cwd=self.folder, limit_s=step.limit_s
+                )
+            except (AgentedError, OSError) as error:
+                return Answer(status=0, problem=str(error))
+            return Answer(status=200, lines=[drawn])
         if isinstance(step, Converse):
             env = {**one.env, **step.command.env}
             try:
@@ -300,6 +330,17 @@ class Monitor:
             self.told(conn, key, new)
         with suppress(RuntimeError):
             self.bus.ring(f"limits:{key}")
+
+
+def _newer(told: LimitReading, known: Standing) -> list[SeenWindow]:
+    """Windows that were told since they were last seen."""
+    at = told.seen_at
+    seen = {one.window.name: one.captured_at for one in known.windows}
+    return [
+        SeenWindow(window=window, captured_at=at, source="session")
+        for window in told.windows
+        if at is not None and (window.name not in seen or at > seen[window.name])
+    ]
 
 
 def room_of(

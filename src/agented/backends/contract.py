@@ -227,6 +227,19 @@ class Converse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookAt:
+    """A screen of the CLI itself: what is typed when it is still, one after the other, and what tells that it is there.
+
+    It is drawn in an empty folder that `build` is given. The answer has all that was drawn as one line.
+    """
+
+    build: Callable[[Path], Command]
+    keys: Sequence[str]
+    is_done: Callable[[str], bool]
+    limit_s: float = 25.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What came back: an HTTP answer, or lines of the CLI. status 0: nothing came, `problem` says why."""
 
@@ -263,6 +276,8 @@ class LimitReading:
     email: str | None = None
     detail: str = ""
     retry_after_s: float | None = None
+    seen_at: datetime | None = None
+    """When it was told, if that was earlier: then it tells of no other windows than these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +293,7 @@ class AskingPlace:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-Asking = Generator[Ask | Converse, Answer, LimitReading]
+Asking = Generator[Ask | Converse | LookAt, Answer, LimitReading]
 
 
 class Limits(Protocol):
@@ -289,6 +304,10 @@ class Limits(Protocol):
 
     def read(self, login: Login, place: AskingPlace, now: datetime) -> Asking:
         """Never raises, whatever it is sent."""
+        ...
+
+    def told(self, home: Path) -> LimitReading | None:
+        """What the CLI has written by itself into a home, with its time; None where it writes nothing of it."""
         ...
 
 

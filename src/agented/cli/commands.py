@@ -209,6 +209,58 @@ def list_accounts(data: Path | None, as_json: bool) -> None:
     show(_settings(data=data), as_json=as_json)
 
 
+@accounts.command("show")
+@click.argument("name")
+@_DATA
+@_JSON
+def show_account(name: str, data: Path | None, as_json: bool) -> None:
+    """Tell how an account stands and what is left of it. NAME may also be `BACKEND:default`, your own login."""
+    from agented.cli.looking import show_account as show
+
+    show(_settings(data=data), name, as_json=as_json)
+
+
+@accounts.command("disable")
+@click.argument("name")
+@_DATA
+def disable_account(name: str, data: Path | None) -> None:
+    """Keep an account without using it."""
+    from agented.cli.looking import change_account
+
+    change_account(_settings(data=data), name, {"disabled": True}, "is switched off")
+
+
+@accounts.command("enable")
+@click.argument("name")
+@_DATA
+def enable_account(name: str, data: Path | None) -> None:
+    """Use an account again."""
+    from agented.cli.looking import change_account
+
+    change_account(_settings(data=data), name, {"disabled": False}, "is used again")
+
+
+@accounts.command("rename")
+@click.argument("name")
+@click.argument("new_name")
+@_DATA
+def rename_account(name: str, new_name: str, data: Path | None) -> None:
+    """Give an account a new name."""
+    from agented.cli.looking import change_account
+
+    change_account(_settings(data=data), name, {"name": new_name}, f"is {new_name} now")
+
+
+@accounts.command("lift")
+@click.argument("name")
+@_DATA
+def lift_account(name: str, data: Path | None) -> None:
+    """Use an account now that is held for a limit; who waits for it looks again."""
+    from agented.cli.looking import lift_account as lift
+
+    lift(_settings(data=data), name)
+
+
 @accounts.command("remove")
 @click.argument("name")
 @_DATA

@@ -11,6 +11,7 @@ import click
 
 from agented.cli.reaching import reach
 from agented.cli.running import Screen, watch
+from agented.kit.errors import Invalid, NotFound
 from agented.kit.http import JsonClient
 from agented.kit.text import printable
 
@@ -96,3 +97,46 @@ def print_limits(settings: Settings, *, refresh: bool, as_json: bool) -> None:
             click.echo(printable(f"  {item['detail'] or 'nothing is known yet'}"))
     if not items:
         click.echo("No CLI is signed in.", err=True)
+
+
+def show_account(settings: Settings, name: str, *, as_json: bool) -> None:
+    with reach(settings) as client:
+        account = _account(client, name)
+    if as_json:
+        click.echo(json.dumps(account))
+        return
+    who = ", ".join(printable(str(account[part])) for part in ("email", "plan") if account[part])
+    click.echo(
+        f"{printable(account['name'])}  {account['backend']}  {printable(account['state_text'])}  {who}".rstrip()
+    )
+    for line in (account["what_to_do"], account["home"]):
+        if line:
+            click.echo(f"  {printable(line)}")
+    for window in account["windows"]:
+        used = "not known" if window["used_percent"] is None else f"{window['used_percent']:.0f} % used"
+        reset = f", renewed {window['resets_at']}" if window["resets_at"] else ""
+        click.echo(f"  {printable(window['title'])}: {used}{reset}")
+
+
+def change_account(settings: Settings, name: str, change: dict[str, Any], told: str) -> None:
+    with reach(settings) as client:
+        account = _account(client, name)
+        if account["is_default"]:
+            raise Invalid("This is your own login: it has no name and is not switched off.", field="name")
+        client.patch(f"/api/accounts/{account['id']}", change)
+    click.echo(f"{name} {told}.")
+
+
+def lift_account(settings: Settings, name: str) -> None:
+    with reach(settings) as client:
+        client.post(f"/api/accounts/{_account(client, name)['key']}/lift")
+    click.echo(f"{name} is used again.")
+
+
+def _account(client: JsonClient, name: str) -> dict[str, Any]:
+    """By its name, its id or its key."""
+    for one in client.get("/api/accounts")["items"]:
+        names = (one["key"], *(() if one["is_default"] else (one["name"], one["id"])))
+        if name in names:
+            return dict(one)
+    raise NotFound(f"There is no account {name[:80]!r}.", hint="agented accounts list")

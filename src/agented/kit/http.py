@@ -63,6 +63,9 @@ class JsonClient:
     def post(self, path: str, body: Any = None) -> Any:
         return self._answer("POST", path, json=body if body is not None else {})
 
+    def patch(self, path: str, body: Any) -> Any:
+        return self._answer("PATCH", path, json=body)
+
     def put(self, path: str, body: Any) -> Any:
         return self._answer("PUT", path, json=body)
 

@@ -142,6 +142,7 @@ class Desk:
             told=self.told.heard,
             crossed=self.told.crossed,
             grown=self.told.grown,
+            folder=self.home / "screens",
             chance=lambda: 0.0,
         )
 
@@ -386,6 +387,115 @@ def test_the_cli_itself_is_asked_first(desk: Desk, answer: str, state: LimitStat
     standing = desk.ask()
     assert (standing.state, desk.windows()) == (state, used), standing.detail
     assert (desk.double.asked == []) == ("not found" not in answer)
+
+
+def rollout(home: Path, day: str, name: str, *lines: dict[str, Any] | str) -> Path:
+    path = home / "sessions" / Path(day) / f"rollout-{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return path
+
+
+def counted(at: str, primary: Any, secondary: Any = None, **more: Any) -> dict[str, Any]:
+    limits = {"limit_id": "codex", "primary": primary, "secondary": secondary, **more}
+    return {"timestamp": at, "type": "event_msg", "payload": {"type": "token_count", "rate_limits": limits}}
+
+
+def five(used: float | None, **more: Any) -> dict[str, Any]:
+    return {"used_percent": used, "window_minutes": 300, "resets_at": 1795430400, **more}
+
+
+def test_what_a_session_wrote_lately_is_not_asked_for(desk: Desk) -> None:
+    desk.cli = "codex"
+    before = counted("2026-11-23T07:50:00.000Z", five(1))
+    told = counted("2026-11-23T07:58:00.000Z", five(42), {**five(17), "window_minutes": 10080}, plan_type="plus")
+    nothing = counted("2026-11-23T07:59:00.000Z", None)
+    rollout(desk.home, "2026/11/23", "a", before, told, nothing, '{"torn": "rate_limits')
+    rollout(desk.home, "2026/11/22", "b", counted("2026-11-22T10:00:00.000Z", five(99)))
+    standing = desk.ask()
+    assert (standing.state, standing.plan, desk.double.asked) == (LimitState.OK, "plus", [])
+    assert desk.windows() == {"18000s": (42.0, None), "604800s": (17.0, None)}
+    assert {one.source for one in standing.windows} == {"session"}
+    assert standing.windows[0].captured_at == NOW - timedelta(minutes=2)
+
+
+def test_older_words_of_a_session_do_not_replace_newer_ones(desk: Desk) -> None:
+    desk.cli = "codex"
+    desk.double.answer("/backend-api/wham/usage", CODEX)
+    rollout(desk.home, "2026/11/23", "a", counted("2026-11-23T06:00:00.000Z", five(3)))
+    desk.ask()
+    assert desk.windows()["18000s"] == (42.0, None), "it is old, so the provider is asked"
+    desk.monitor.look_in_files("codex:default")
+    assert desk.windows()["18000s"] == (42.0, None)
+    desk.clock.forward(120)
+    rollout(desk.home, "2026/11/23", "b", counted("2026-11-23T08:01:00.000Z", five(50)))
+    desk.monitor.look_in_files("codex:default")
+    assert desk.windows()["18000s"] == (50.0, None) and "604800s" in desk.windows()
+    assert ("18000s", 8.0) in desk.told.growths
+
+
+@pytest.mark.parametrize(
+    ("line", "used", "resets_at"),
+    [
+        (
+            counted("2026-11-23T07:58:00Z", {"used_percent": 5, "window_minutes": 300, "resets_in_seconds": 60}),
+            5.0,
+            NOW - timedelta(minutes=1),
+        ),
+        (counted("2026-11-23T07:58:00Z", five(None)), None, datetime.fromtimestamp(1795430400, UTC)),
+        (counted("2026-11-23T07:58:00Z", {"used_percent": "x", "window_minutes": 300}), None, None),
+        (counted("yesterday", five(5)), "nothing", None),
+        ({"type": "event_msg", "payload": ["rate_limits"]}, "nothing", None),
+    ],
+)
+def test_sessions_of_every_age_are_read(
+    tmp_path: Path, line: dict[str, Any], used: Any, resets_at: datetime | None
+) -> None:
+    rollout(tmp_path, "2026/11/23", "a", line)
+    limits = CLIS["codex"].limits
+    assert limits is not None
+    told = limits.told(tmp_path)
+    if used == "nothing":
+        assert told is None
+        return
+    assert told is not None
+    assert [(one.used_percent, one.resets_at) for one in told.windows] == [(used, resets_at)]
+
+
+STATUS = """
+import sys, tty
+if "app-server" in sys.argv:
+    sys.exit("error: unrecognized subcommand 'app-server'")
+tty.setcbreak(0)
+sys.stdout.write("\x1b[6n")
+sys.stdout.flush()
+while sys.stdin.read(1) != "R":
+    pass
+print("\x1b[2J Ask anything", flush=True)
+line = ""
+while not line.endswith("\\n"):
+    line += sys.stdin.read(1)
+if line.strip() == "/status":
+    print("\x1b[1m5h limit:\x1b[0m      [####..] 58% left \x1b[2m (resets 09:20)\x1b[0m")
+    print(" Weekly limit:  [#####.] 83% left  (resets 01:20 on 27 Nov)", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_screen_is_looked_at_last(desk: Desk) -> None:
+    """Of a CLI that cannot be asked, when the provider's answer is none."""
+    desk.cli = "codex"
+    program = desk.home / "screen.py"
+    program.write_text(STATUS)
+    desk.program = (sys.executable, str(program))
+    desk.double.answer("/backend-api/wham/usage", b"no JSON", 200)
+    standing = desk.ask()
+    assert standing.state is LimitState.OK, standing.detail
+    assert desk.windows() == {"18000s": (42.0, None), "604800s": (17.0, None)}
+    assert [one.window.resets_at for one in standing.windows] == [
+        datetime(2026, 11, 23, 9, 20, tzinfo=UTC),
+        datetime(2026, 11, 27, 1, 20, tzinfo=UTC),
+    ]
 
 
 def test_google_is_asked_with_its_project_and_a_renewed_token(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from agented.backends.asking import DAY_S, HOUR_S, WEEK_S, humanised, percent, refused
@@ -41,6 +42,9 @@ _NOT_WINDOWS = frozenset({"extra_usage", "spend", "limits", "member_dashboard_av
 
 class ClaudeLimits:
     bases: Mapping[str, str] = {_BASE: "https://api.anthropic.com"}
+
+    def told(self, home: Path) -> LimitReading | None:
+        return None
 
     def read(self, login: Login, place: AskingPlace, now: datetime) -> Asking:
         if login.kind != "subscription" or not login.token:

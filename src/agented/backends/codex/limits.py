@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agented.backends.asking import kind_of, percent, refused, title_of
 from agented.backends.codex.command import home_env
+from agented.backends.codex.told import told_in_files, told_on_screen
 from agented.backends.contract import (
     Answer,
     Ask,
@@ -20,6 +21,7 @@ from agented.backends.contract import (
     LimitReading,
     LimitState,
     Login,
+    LookAt,
     Task,
     Window,
     WindowKind,
@@ -29,21 +31,39 @@ from agented.kit import loose
 _BASE = "chatgpt"
 _CLAIMS = "https://api.openai.com/auth"
 _METHOD = "account/rateLimits/read"
+_FRESH = timedelta(minutes=4)
+"""What a session told so lately need not be asked for."""
+_WORTH_A_LOOK = (LimitState.UNREACHABLE, LimitState.UNREADABLE, LimitState.NOT_ALLOWED, LimitState.NONE)
 
 
 class CodexLimits:
     bases: Mapping[str, str] = {_BASE: "https://chatgpt.com/backend-api"}
 
+    def told(self, home: Path) -> LimitReading | None:
+        return told_in_files(home)
+
     def read(self, login: Login, place: AskingPlace, now: datetime) -> Asking:
         if login.kind != "subscription" or not login.token:
             return LimitReading(state=LimitState.NONE, detail="A key pays by use; it has no windows.")
-        home = place.home
+        written = told_in_files(place.home)
+        if written is not None and written.seen_at is not None and now - written.seen_at < _FRESH:
+            return written
         told: LimitReading | None = None
         if place.task.program:
-            said = yield _conversation(place.task, home)
+            said = yield _conversation(place.task, place.home)
             told = _of_cli(said, login)
             if told is not None and told.state is not LimitState.UNREACHABLE:
                 return told
+        told = yield from self._ask(login, place.home, told)
+        if place.task.program and told.state in _WORTH_A_LOOK:
+            screen = yield _status(place.task, place.home)
+            windows = told_on_screen("".join(screen.lines), now)
+            if windows:
+                return LimitReading(state=LimitState.OK, windows=windows, plan=login.plan, email=login.email)
+        return told
+
+    def _ask(self, login: Login, home: Path, told: LimitReading | None) -> Asking:
+        """The provider itself."""
         if "chatgpt_base_url" in loose.read_text(home / "config.toml"):
             # Its token is for that address; nobody but the CLI may ask there.
             elsewhere = "It is used with another address than the provider's."
@@ -78,6 +98,18 @@ def _conversation(task: Task, home: Path) -> Converse:
         lines=[json.dumps(message) for message in messages],
         is_last=lambda line: loose.mapping(loose.read_json(line)).get("id") == 2,
     )
+
+
+def _status(task: Task, home: Path) -> LookAt:
+    """The CLI's own page of its limits, for releases that tell them no other way. Its times are told in UTC."""
+
+    def build(folder: Path) -> Command:
+        trusted = f'projects={{{json.dumps(str(folder))}={{trust_level="trusted"}}}}'
+        options = ("-c", trusted, "-c", "check_for_update_on_startup=false", "-C", str(folder))
+        env = home_env(home) if task.home is not None else {}
+        return Command(argv=(*task.program, *options), env={**env, "TERM": "xterm-256color", "TZ": "UTC"})
+
+    return LookAt(build=build, keys=["/status\r"], is_done=lambda text: "limit:" in text and "left" in text)
 
 
 def _of_cli(said: Answer, login: Login) -> LimitReading | None:

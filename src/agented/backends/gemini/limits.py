@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from agented.backends.asking import DAY_S, percent, refused, words_of
@@ -30,6 +31,9 @@ _METADATA = {"ideType": "GEMINI_CLI", "pluginType": "GEMINI"}
 
 class GeminiLimits:
     bases: Mapping[str, str] = {_API: "https://cloudcode-pa.googleapis.com", _TOKEN: "https://oauth2.googleapis.com"}
+
+    def told(self, home: Path) -> LimitReading | None:
+        return None
 
     def read(self, login: Login, place: AskingPlace, now: datetime) -> Asking:
         """Of `options` it takes google_client_id and google_client_secret, needed to renew a token that has expired."""
