@@ -147,6 +147,7 @@ def test_prompts_of_before_come_back(served: Served, repository: Path, browser: 
         page.goto(f"{served.url}/runs/new")
         page.get_by_label("Prompt").fill(prompt)
         expect(page.get_by_label("Backend")).to_have_value("rehearsal")
+        expect(page.get_by_label("Project")).not_to_have_value("")
         page.keyboard.press("Control+Enter")
         page.wait_for_url(lambda url: "/runs/exe_" in url)
     page.goto(f"{served.url}/runs/new")

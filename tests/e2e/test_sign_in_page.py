@@ -161,6 +161,7 @@ def test_only_an_admin_signs_in_and_the_stream_resumes(served: Served, tmp_path:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(asked, timeout=10)
         assert refused.value.code == 403
+        refused.value.close()
     for missing in ("claude:acc_nobody", "nobody:default", "nonsense"):
         with pytest.raises(NotFound):
             served.get(f"/api/accounts/{missing}/sign-in")

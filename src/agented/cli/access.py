@@ -13,14 +13,14 @@ import click
 from agented.kit.errors import Invalid
 
 if TYPE_CHECKING:
-    from agented.app import Shelf
+    from agented.app.shelf import Shelf
     from agented.kit.web import Role
     from agented.settings import Settings
 
 
 @contextmanager
 def _open(settings: Settings) -> Iterator[Shelf]:
-    from agented.app import Shelf
+    from agented.app.shelf import Shelf
 
     shelf = Shelf(settings)
     try:

@@ -71,7 +71,7 @@ def _gh(settings: Settings) -> Finding:
 
 
 def _folder(settings: Settings) -> list[Finding]:
-    from agented.app import Shelf
+    from agented.app.shelf import Shelf
     from agented.cli.finding import running_url
 
     try:
@@ -90,7 +90,7 @@ def _folder(settings: Settings) -> list[Finding]:
 
 
 def _backends(settings: Settings, shelf: object) -> list[Finding]:
-    from agented.app import Shelf, look_around
+    from agented.app.shelf import Shelf, look_around
 
     assert isinstance(shelf, Shelf)
     lookout = look_around(shelf)

@@ -30,7 +30,7 @@ def reach(settings: Settings) -> Iterator[JsonClient]:
 
 @contextmanager
 def _served(settings: Settings) -> Iterator[str]:
-    from agented.app import Server
+    from agented.app.server import Server
 
     server = Server(settings.model_copy(update={"host": "127.0.0.1", "port": 0}))
     failure: list[BaseException] = []

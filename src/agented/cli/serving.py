@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def serve(settings: Settings) -> None:
     """Prints where to sign in. SIGTERM and SIGINT stop the server and leave runs alone."""
-    from agented.app import Server
+    from agented.app.server import Server
 
     _log_to_stderr(settings.log_level)
     server = Server(settings)
@@ -28,7 +28,7 @@ def serve(settings: Settings) -> None:
 
 
 def _greet(server: object) -> None:
-    from agented.app import Server
+    from agented.app.server import Server
 
     assert isinstance(server, Server)
     server.started.wait()
@@ -47,6 +47,6 @@ def _log_to_stderr(level: str) -> None:
 
 
 def print_openapi() -> None:
-    from agented.app import describe_api
+    from agented.app.server import describe_api
 
     click.echo(json.dumps(describe_api(), indent=1, sort_keys=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agented.app import App
+from agented.app.main import App
 from agented.bots import store as bot_store
 from agented.bots.store import BotRun
 from agented.costs import store

@@ -1,0 +1,1 @@
+"""Every part built once, opened and closed in order. Nothing else constructs parts."""
