@@ -36,7 +36,7 @@ fix: setup-dev
 
 test: setup-dev lint
 	cd frontend && npm run --silent test && npm run --silent size
-	$(BIN)/pytest -n 2 --dist worksteal -q
+	$(BIN)/pytest -n 3 --dist worksteal -q
 
 unit: setup-dev
 	$(BIN)/pytest tests/unit tests/contract -q

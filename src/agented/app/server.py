@@ -243,7 +243,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
             allowed_hosts=_words(settings.allowed_hosts),
             cors_origins=_words(settings.cors_allowed_origins),
             tls=settings.behind_tls_proxy,
-            static=Path(__file__).parent / "web" / "dist",
+            static=Path(__file__).parent.parent / "web" / "dist",
             probes={
                 "database": app.probe_database,
                 "engine": lambda: app.engine.await_ready(0),
