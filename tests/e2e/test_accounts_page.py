@@ -66,6 +66,7 @@ def test_accounts_show_what_is_left_and_what_to_do(
     repository = make_repository(tmp_path / "repository", served.env)
     run = served.submit(repository, "fresh limit 3600\nsay done", account="held")
     wait_for(lambda: served.execution(run)["state"] == "waiting", what="the waiting")
+    served.post("/api/limits/refresh")
     wait_for(lambda: served.get("/api/limits")["items"][0]["windows"], what="the limits")
     seen = open_page(browser, served, accept_downloads=True)
     page = seen.page
