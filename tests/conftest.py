@@ -52,18 +52,3 @@ def db(database_url: str) -> Iterator[Database]:
     upgrade(database)
     yield database
     database.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each worker its share of what takes long first, so that what is quick is left for the end.
-
-    `worksteal` deals the list out in as many pieces as there are workers; a file stays in one piece.
-    """
-    pieces: list[list[pytest.Item]] = [[] for _ in range(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))]
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    quick_last = sorted(files, key=lambda path: ("e2e" not in path.parts, -len(files[path]), path))
-    for path in quick_last:
-        min(pieces, key=len).extend(files[path])
-    items[:] = [item for piece in pieces for item in piece]

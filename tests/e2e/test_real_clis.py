@@ -88,7 +88,6 @@ ENDS = [
     ("claude", "ratelimit", "limited", "rate_limited"),
     ("codex", "ratelimit", "limited", "rate_limited"),
     ("gemini", "ratelimit", "limited", "rate_limited"),
-    ("opencode", "ratelimit", "limited", "rate_limited"),
     ("claude", "usagelimit", "limited", "usage_limit"),
     ("codex", "usagelimit", "limited", "usage_limit"),
     ("gemini", "usagelimit", "limited", "usage_limit"),

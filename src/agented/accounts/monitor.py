@@ -126,6 +126,7 @@ class Monitor:
     chance: Callable[[], float] = random.random
     _stopping: threading.Event = field(default_factory=threading.Event)
     _asking: set[str] = field(default_factory=set)
+    _ended: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
@@ -136,6 +137,8 @@ class Monitor:
                 try:
                     for one in self._due():
                         pool.submit(self._ask_quietly, one)
+                    for key in self._take_ended():
+                        self.look_in_files(key)
                 except Exception:
                     # The scheduled loop is one of the four doors where every fault is caught.
                     if not self._stopping.is_set():
@@ -169,6 +172,17 @@ class Monitor:
             asked.append(key)
         self.bus.ring(TOPIC)
         return asked
+
+    def session_ended(self, account_key: str) -> None:
+        """A run of an account is over: its session may have told something."""
+        with self._lock:
+            self._ended.add(account_key)
+        self.bus.ring(TOPIC)
+
+    def _take_ended(self) -> set[str]:
+        with self._lock:
+            ended, self._ended = self._ended, set()
+            return ended
 
     def note_seen(self, account_key: str, events: Sequence[LimitSeen]) -> None:
         """What a run was told of its account's windows."""

@@ -72,8 +72,9 @@ class Accounts:
         if key is None:
             return False
         awaited = self.broker.left(attempt.execution_id)
-        if self.monitor is not None:
-            after_commit(conn, partial(self.monitor.look_in_files, key))
+        backend = self._shelf.registry.load().get(key.partition(":")[0])
+        if self.monitor is not None and backend is not None and backend.limits is not None:
+            after_commit(conn, partial(self.monitor.session_ended, key))
         if end.verdict is AttemptVerdict.SUCCEEDED:
             return self.standing.passed(conn, key, model, attempt.started_at) or awaited
         kind = _WALLS.get(end.reason or "")

@@ -134,6 +134,7 @@ attempts = sa.Table(
 )
 
 sa.Index("ix_attempts_session_id", attempts.c.session_id)
+sa.Index("ix_attempts_account_key", attempts.c.account_key, attempts.c.ended_at)
 
 counters = sa.Table(
     "execution_counters",

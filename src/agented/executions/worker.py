@@ -561,8 +561,8 @@ class Worker:
     def overspent(self, execution_id: str, attempt_id: str, over: Overspent) -> None:
         """What it took was learned elsewhere: stops the attempt, if it still works and no person let it go on."""
         with self._ports.db.read() as conn:
-            execution = store.get(conn, execution_id)
-        if execution.state is not State.RUNNING or execution.may_overspend:
+            execution = store.find(conn, execution_id)
+        if execution is None or execution.state is not State.RUNNING or execution.may_overspend:
             return
         attempt = next((one for one in self._attempts(execution_id) if one.id == attempt_id), None)
         if attempt is not None and attempt.ended_at is None:

@@ -242,7 +242,7 @@ class Transcripts:
     def remove(self, transcript: int) -> None:
         """For good: it is not collected again."""
         self.get(transcript)
-        with self._round, self._shelf.write() as conn:
+        with self._shelf.write() as conn:
             store.remove(conn, transcript)
 
     def totals(self) -> tuple[int, int, int]:
@@ -254,22 +254,19 @@ class Transcripts:
         """Sessions that are not kept and that their CLI will soon delete, as it does with old ones."""
         now = self.clock.now()
         risks = []
-        with self._round:
-            marks = dict(self._known_marks())
-            backends = {one.name: one for one in self.backends()}
-            for home in self.homes():
-                backend = backends.get(home.source)
-                if backend is None or backend.kept_for is None:
-                    continue
-                period = backend.kept_for(home.path, self.person)
-                if period is None:
-                    continue
-                finder = self._finder(home, backends)
-                ends = [from_micros(found.mtime // 1000) + period for found in finder.look(marks)]
-                soon = [end for end in ends if end <= now + _SOON]
-                if soon:
-                    days = period / timedelta(days=1)
-                    risks.append(Risk(home.source, home.account, len(soon), days, max(now, min(soon))))
+        marks = dict(self._known_marks())
+        backends = {one.name: one for one in self.backends()}
+        for home in self.homes():
+            backend = backends.get(home.source)
+            period = None if backend is None or backend.kept_for is None else backend.kept_for(home.path, self.person)
+            if period is None:
+                continue
+            files = self._finder(home, backends).look(marks)
+            ends = [from_micros(found.mtime // 1000) + period for found in files]
+            soon = [end for end in ends if end <= now + _SOON]
+            if soon:
+                days = period / timedelta(days=1)
+                risks.append(Risk(home.source, home.account, len(soon), days, max(now, min(soon))))
         return risks
 
 

@@ -24,6 +24,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_window_uses_at"), "window_uses", ["at"])
     op.create_index(op.f("ix_window_uses_bot"), "window_uses", ["bot", "window"])
+    op.create_index(op.f("ix_attempts_account_key"), "attempts", ["account_key", "ended_at"])
     op.add_column("budgets", sa.Column("window", sa.String(length=12), nullable=True))
     op.add_column("budgets", sa.Column("soft_percent", sa.String(length=40), nullable=True))
     op.add_column("budgets", sa.Column("hard_percent", sa.String(length=40), nullable=True))
