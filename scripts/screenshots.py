@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -15,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e.served import Served, make_repository, wait_for  # noqa: E402
+from tests.fakes.limits import LimitsDouble  # noqa: E402
+from tests.fakes.sessions import Tree  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 DEMO = [
@@ -119,6 +123,47 @@ def add_talk(served: Served, folder: Path) -> str:
     return run
 
 
+def sign_in_clis(home: Path, double: LimitsDouble) -> None:
+    """Two logins of a person, and what their providers say of them."""
+    now = datetime.now(UTC)
+    soon, later = now + timedelta(minutes=74), now + timedelta(days=3, hours=5)
+    login = {"accessToken": "shown", "refreshToken": "shown", "expiresAt": 4102444800000, "subscriptionType": "max"}
+    windows = {
+        "five_hour": {"utilization": 63, "resets_at": soon.isoformat()},
+        "seven_day": {"utilization": 38, "resets_at": later.isoformat()},
+        "seven_day_opus": {"utilization": 81, "resets_at": later.isoformat()},
+    }
+    (home / ".claude").mkdir(parents=True)
+    (home / ".claude" / ".credentials.json").write_text(json.dumps({"claudeAiOauth": login}))
+    double.answer("/api/oauth/usage", windows)
+    week = {"used_percent": 12, "limit_window_seconds": 604_800, "reset_at": int(later.timestamp())}
+    hours = {"used_percent": 4, "limit_window_seconds": 18_000, "reset_at": int(soon.timestamp())}
+    limit = {"allowed": True, "limit_reached": False, "primary_window": hours, "secondary_window": week}
+    (home / ".codex").mkdir()
+    tokens = {"access_token": "shown", "refresh_token": "shown", "account_id": "shown"}
+    (home / ".codex" / "auth.json").write_text(json.dumps({"auth_mode": "chatgpt", "tokens": tokens}))
+    double.answer("/backend-api/wham/usage", {"plan_type": "plus", "rate_limit": limit})
+
+
+def spend(home: Path) -> None:
+    """Sessions of the last weeks."""
+    tree = Tree(home, seed=3)
+    begin = datetime.now(UTC) - timedelta(days=26)
+    tree.tick((begin - tree.tick()).total_seconds())
+    kinds: list[Callable[[int], Path]] = [tree.claude, tree.claude, tree.codex, tree.gemini]
+    while (at := tree.tick(tree.rng.randint(20_000, 60_000))) < datetime.now(UTC) - timedelta(hours=20):
+        if at.weekday() < 5:
+            write = tree.rng.choice(kinds)
+            write(tree.rng.randint(4, 30))
+
+
+def add_limited(served: Served, folder: Path) -> None:
+    served.run("accounts", "add", "night shift", "--backend", "rehearsal", "--env", "SHIFT=night")
+    repository = make_repository(folder / "docs", served.env)
+    run = served.submit(repository, "Translate the manual\nfresh limit 3600\nsay done", account="night shift")
+    wait_for(lambda: served.execution(run)["state"] == "waiting", what="the waiting")
+
+
 def seed(served: Served) -> dict[str, str]:
     served.post("/api/projects/sample", {})
     project = served.get("/api/projects")["items"][0]["id"]
@@ -145,11 +190,22 @@ def main() -> None:
     if chromium is None:
         raise SystemExit("The pictures need chromium: sudo apt-get install chromium")
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        served = Served(Path(folder)).start()
+    with (
+        tempfile.TemporaryDirectory(prefix="agented-demo-") as folder,
+        LimitsDouble() as double,
+        sync_playwright() as playwright,
+    ):
+        served = Served(Path(folder), endpoints=json.dumps(double.endpoints))
+        sign_in_clis(served.home, double)
+        spend(served.home)
+        served.start()
         try:
             talk = add_talk(served, Path(folder))
             runs = seed(served)
+            add_limited(served, Path(folder))
+            served.post("/api/limits/refresh")
+            served.post("/api/costs/collect")
+            wait_for(lambda: served.get("/api/costs")["items"], what="the costs")
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox"], env={"HOME": folder, "PATH": "/usr/bin:/bin"}
             )
@@ -163,6 +219,8 @@ def main() -> None:
                 shoot(page, f"{served.url}/runs/{runs['Watch the migration']}", "run", scheme)
                 shoot(page, f"{served.url}/runs/{talk}?view=conversation", "conversation", scheme)
                 shoot(page, f"{served.url}/runs/{talk}?view=changes", "changes", scheme)
+                shoot(page, f"{served.url}/accounts", "accounts", scheme)
+                shoot(page, f"{served.url}/insights", "insights", scheme)
             browser.close()
         finally:
             served.close()

@@ -95,7 +95,8 @@ def test_a_run_waits_for_room_and_loses_nothing(small: OnSmallDisk, tmp_path: Pa
 
     wait_for(lambda: _room(small) == 0 and _kept(small, run) > 500_000, 60, "the full disk")
     filler.unlink()
-    assert small.ended(run)["state"] == "succeeded"
+    ended = small.ended(run)
+    assert ended["state"] == "succeeded", (ended["reason"], ended["detail"])
     printed = [line for line in small.lines(run) if line.startswith("line ")]
     assert printed == [f"line {n}" for n in range(1, 400_001)]
 

@@ -347,6 +347,49 @@ def test_many_pushes_are_one_review_of_the_last_head_and_hold_up_nobody_else(tmp
         assert heads[-1] in comment["body"]
 
 
+@pytest.mark.parametrize("running", ["stop", "finish"])
+def test_a_pull_request_that_is_closed_needs_no_more_review(hub: Hub, running: str) -> None:
+    said = {"result": "comment", "status_check": False}
+    asks = {"github": {"name": "asks", "events": ["issue_comment"], "command": "/look"}}
+    pulls = {"github": {"name": "pulls", "running": running}}
+    hub.bot(**said, prompt="sleep 3\nsay looked", triggers=[pulls, asks])
+    hub.bot(**said, name="merged", prompt="say merged", triggers=[{"github": {"actions": ["closed"]}}])
+    head = hub.commit("# Sample\nwidgets\n")
+    event = hub.github.pull_event(hub.name, 7, head, hub.base)
+    run = hub.deliver("pull_request", event)["executions"][0]
+    wait_for(lambda: hub.served.execution(run)["state"] == "running", what="the review")
+    issue = {**event["pull_request"], "pull_request": {}}
+    told = {"body": "/look", "user": {"login": "dev"}, "author_association": "OWNER"}
+    wish = hub.deliver("issue_comment", {**event, "action": "created", "issue": issue, "comment": told})["executions"][
+        0
+    ]
+    pull = {**event["pull_request"], "merged": True}
+    closed = hub.deliver("pull_request", {**event, "action": "closed", "pull_request": pull})
+    ended = hub.served.ended(run)
+    assert ended["state"] == ("superseded" if running == "stop" else "succeeded"), ended["detail"]
+    if running == "stop":
+        assert ended["detail"] == "Its pull request was merged."
+        assert "Ended because it was closed: 1." in closed["matches"][1]["why"] + closed["matches"][0]["why"]
+    assert hub.served.ended(wish)["state"] == "succeeded"
+    [after] = closed["executions"]
+    assert hub.served.ended(after)["state"] == "succeeded"
+
+
+def test_what_waits_for_its_turn_ends_when_its_pull_request_is_closed(tmp_path: Path) -> None:
+    with hub_in(tmp_path, repository_pace_s="60") as hub:
+        hub.bot(prompt="say looked", result="comment", status_check=False)
+        head = hub.commit("# Sample\nwidgets\n")
+        events = [hub.github.pull_event(hub.name, number, head, hub.base) for number in (7, 8, 9)]
+        first, second, third = (hub.run_of(hub.deliver("pull_request", event)) for event in events)
+        assert hub.served.ended(first)["state"] == "succeeded"
+        assert hub.served.execution(second)["state"] == "waiting"
+        closed = hub.deliver("pull_request", {**events[1], "action": "closed"})
+        assert "Ended because it was closed: 1." in closed["matches"][0]["why"]
+        ended = hub.served.ended(second)
+        assert (ended["state"], ended["detail"]) == ("superseded", "Its pull request was closed.")
+        assert hub.served.execution(third)["state"] == "waiting"
+
+
 def test_what_a_bot_wrote_starts_nothing_and_what_a_stranger_writes_gives_no_command(hub: Hub) -> None:
     hub.bot(
         prompt="say answer to {{comment.author}}",

@@ -164,6 +164,7 @@ class App:
             bus=self.bus,
             clock=self.clock,
             starting=self.starting,
+            outdate=self.requests.outdate,
             repositories=self.repositories,
             pace_s=lambda: settings.repository_pace_s,
         )

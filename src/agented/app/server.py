@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,7 +250,7 @@ def build_http(app: App, lifespan: Lifespan | None = None) -> FastAPI:
                 "engine": lambda: app.engine.await_ready(0),
                 "data folder": lambda: prepare_folder(settings),
             },
-            registry=measurements(app, live),
+            measure=cache(partial(measurements, app, live)),
             lifespan=lifespan,
         )
     )

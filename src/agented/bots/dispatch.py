@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+import sqlalchemy as sa
+
 from agented.bots import store
 from agented.bots.deliveries import ASKED, EVERY, GITHUB, SERVER, TOPIC, facts_of, read_payload
 from agented.bots.matching import Met, meet
@@ -17,6 +19,7 @@ from agented.bots.model import Bot
 from agented.bots.starting import Cause, Starting
 from agented.bots.store import Delivery, Handled
 from agented.bots.triggers import GitHubTrigger, Running, WebhookTrigger, fits_paths, meet_event
+from agented.executions.model import Execution
 from agented.executions.requests import Supersede
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock
@@ -37,6 +40,20 @@ _SHORT_REST = 0.05
 _REST = 4.0
 """While deliveries come in, so many times as long as the last ones took is left to the door."""
 _PAUSES_S = (1.0, 5.0, 20.0, 60.0)
+
+
+class Outdate(Protocol):
+    """Ends what needs no more work: `Requests.outdate`."""
+
+    def __call__(
+        self,
+        origin: str,
+        subject: str,
+        only: Callable[[sa.Connection, Execution], bool],
+        detail: str,
+        *,
+        stop: bool,
+    ) -> int: ...
 
 
 class Repositories(Protocol):
@@ -67,6 +84,7 @@ class Dispatch:
     bus: Bus
     clock: Clock
     starting: Starting
+    outdate: Outdate
     repositories: Repositories
     pace_s: Callable[[], float]
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -201,6 +219,7 @@ class Dispatch:
         turn: datetime | None = None
         for bot, trigger in listeners:
             met, seen = self._meet_event(delivery, bot, trigger, event)
+            met = self._outdate_closed(delivery, bot, trigger, event, met)
             if met.met and bot.enabled:
                 turn = turn or self._take_turn(seen)
             told.append(self._start_event(delivery, bot, trigger, seen, met, turn))
@@ -209,7 +228,7 @@ class Dispatch:
     def _meet_event(
         self, delivery: Delivery, bot: Bot, trigger: GitHubTrigger, event: GitHubEvent
     ) -> tuple[Met, GitHubEvent]:
-        if not {trigger.secret or SERVER, ASKED} & set(delivery.checked):
+        if not _is_signed(delivery, trigger):
             return Met(False, "It is not signed with the secret of this trigger."), event
         met = meet_event(trigger, event)
         if not met.met:
@@ -223,6 +242,26 @@ class Dispatch:
             except AgentedError as error:
                 return Met(True, f"{met.why} Its files could not be asked for: {error.message}"), event
         return met, event
+
+    def _outdate_closed(
+        self, delivery: Delivery, bot: Bot, trigger: GitHubTrigger, event: GitHubEvent, met: Met
+    ) -> Met:
+        """A closed pull request needs no more of what its earlier events asked for; wishes in comments stay."""
+        if (event.kind, event.action) != ("pull_request", "closed") or event.kind not in trigger.events:
+            return met
+        if not _is_signed(delivery, trigger):
+            return met
+
+        def only(conn: sa.Connection, execution: Execution) -> bool:
+            run = store.find_run(conn, execution.id)
+            if run is None or run.trigger != trigger.name or run.delivery_id == delivery.id:
+                return False
+            return run.about.get("kind") == event.kind
+
+        detail = f"Its pull request was {'merged' if event.facts['pr']['merged'] else 'closed'}."
+        stop = trigger.running is Running.STOP
+        ended = self.outdate(f"bot:{bot.name}", event.subject, only, detail, stop=stop)
+        return Met(met.met, f"{met.why} Ended because it was closed: {ended}.") if ended else met
 
     def _take_turn(self, event: GitHubEvent) -> datetime:
         with self.db.write() as conn:
@@ -277,6 +316,10 @@ class Dispatch:
                 raise  # the machine's trouble, not the delivery's: it is tried again
             told["error"] = _error_out(error)
         return told
+
+
+def _is_signed(delivery: Delivery, trigger: GitHubTrigger) -> bool:
+    return bool({trigger.secret or SERVER, ASKED} & set(delivery.checked))
 
 
 def _supersede(event: GitHubEvent, wanted: Supersede) -> Supersede:

@@ -18,11 +18,12 @@ from agented.kit.db import Database
 from agented.kit.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     import sqlalchemy as sa
 
     Also = Callable[[sa.Connection, Execution], None]
+    Only = Callable[[sa.Connection, Execution], bool]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class Requests:
             if also is not None:
                 also(conn, execution)
             if new and supersede is not Supersede.NOTHING:
-                running = self._supersede(conn, execution, stop=supersede is Supersede.ALL)
+                older = store.living_of_subject(conn, request.origin, request.subject or "", execution.id)
+                detail = f"{execution.id} took its place."
+                running = self._outdate(conn, older, detail, stop=supersede is Supersede.ALL)
         # A room that notes what it asked for makes its keys of what they stand for.
         if not new and also is None and _work(execution.request) != _work(request):
             raise Conflict(
@@ -97,19 +100,33 @@ class Requests:
             self._ring(execution.id)
         if not_before is not None:
             self._bus.ring(TIMERS)
-        for older in running:
-            self._stop_attempt(older, "superseded")
+        for one in running:
+            self._stop_attempt(one, "superseded")
         return execution
 
-    def _supersede(self, conn: sa.Connection, by: Execution, *, stop: bool) -> list[str]:
-        """Ends older ones of the same subject that only wait; gives those that run and must be stopped."""
+    def outdate(self, origin: str, subject: str, only: Only, detail: str, *, stop: bool) -> int:
+        """Ends what only waits of a subject that needs no more work, with `stop` also what runs; gives how many.
+
+        only: which of the origin's executions are meant.
+        """
+        self._engine.await_ready()
+        with self._db.write() as conn:
+            found = [one for one in store.living_of_subject(conn, origin, subject) if only(conn, one)]
+            running = self._outdate(conn, found, detail, stop=stop)
+            left = [one.id for one in found if store.get(conn, one.id).state not in (*TERMINAL, State.STOPPING)]
+        self._engine.hurry()
+        for one in running:
+            self._stop_attempt(one, "superseded")
+        return len(found) - len(left)
+
+    def _outdate(self, conn: sa.Connection, found: Sequence[Execution], detail: str, *, stop: bool) -> list[str]:
+        """Ends those that only wait; gives those that run and must be stopped."""
         running = []
-        detail = f"{by.id} took its place."
-        for older in store.older_of_subject(conn, by.request.origin, by.request.subject or "", by.id):
-            ended = self._end_waiting(conn, older, State.SUPERSEDED, "superseded", detail)
-            if not ended and stop and store.move(conn, older.id, State.STOPPING, reason="superseded", detail=detail):
-                running.append(older.id)
-            self._ring(older.id)
+        for one in found:
+            ended = self._end_waiting(conn, one, State.SUPERSEDED, "superseded", detail)
+            if not ended and stop and store.move(conn, one.id, State.STOPPING, reason="superseded", detail=detail):
+                running.append(one.id)
+            self._ring(one.id)
         return running
 
     def _end_waiting(self, conn: sa.Connection, execution: Execution, state: State, reason: str, detail: str) -> bool:

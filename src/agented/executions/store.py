@@ -354,15 +354,16 @@ def count_admitted(conn: sa.Connection, origin: str, subject: str | None, beside
     return int(conn.execute(query).scalar() or 0)
 
 
-def older_of_subject(conn: sa.Connection, origin: str, subject: str, before: str) -> list[Execution]:
-    """Unfinished executions of the same origin and subject that were asked for earlier."""
+def living_of_subject(conn: sa.Connection, origin: str, subject: str, before: str | None = None) -> list[Execution]:
+    """Unfinished executions of an origin and subject; before: only those asked for earlier than this one."""
     alive = [state for state in State if state not in TERMINAL]
     query = executions.select().where(
         executions.c.subject == subject,
         executions.c.origin == origin,
         executions.c.state.in_(alive),
-        executions.c.id < before,
     )
+    if before is not None:
+        query = query.where(executions.c.id < before)
     return [_execution(row) for row in conn.execute(query.order_by(executions.c.id))]
 
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agented.kit.db import UtcTime, metadata
 from agented.kit.ids import new_id
@@ -107,7 +106,11 @@ def _target(row: sa.Row[Any]) -> Target:
 
 def put(conn: sa.Connection, outgoing: Outgoing) -> bool:
     """False when the target has one of the same key already. Two who write it at once do not fail either."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    # The dialect that is not needed takes long to load.
+    if conn.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     values = {name: getattr(outgoing, name) for name in Outgoing.__slots__}
     statement = insert(notices).values(**values).on_conflict_do_nothing(index_elements=["target_id", "key"])
     return conn.execute(statement).rowcount == 1

@@ -27,7 +27,7 @@ class Ready(BaseModel):
     checks: list[str]
 
 
-def build_router(probes: Mapping[str, Probe], registry: CollectorRegistry | None) -> APIRouter:
+def build_router(probes: Mapping[str, Probe], measure: Callable[[], CollectorRegistry] | None) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health/liveness", openapi_extra=role("open"))
@@ -50,7 +50,7 @@ def build_router(probes: Mapping[str, Probe], registry: CollectorRegistry | None
         """Measurements in the text format of Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-        body = b"" if registry is None else generate_latest(registry)
+        body = b"" if measure is None else generate_latest(measure())
         return Response(body, media_type=CONTENT_TYPE_LATEST)
 
     return router

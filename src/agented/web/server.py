@@ -36,7 +36,7 @@ class Door:
 
     secret: signs CSRF tokens. routers: the rooms'. allowed_hosts: names beside loopback. cors_origins: origins of other
     pages that may call with a token, `*` for any. tls: a proxy in front ends TLS. static: the built front end.
-    probes: what readiness asks.
+    probes: what readiness asks. measure: gives what /metrics tells, when it is first asked for.
     """
 
     db: Database
@@ -49,7 +49,7 @@ class Door:
     tls: bool = False
     static: Path | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
-    registry: CollectorRegistry | None = None
+    measure: Callable[[], CollectorRegistry] | None = None
     max_body_bytes: int = 10 * 1024 * 1024
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
 
@@ -76,7 +76,7 @@ def build_app(door: Door) -> FastAPI:
     app.include_router(auth_api.build_router(door.db, door.clock, auth, version=door.version, tls=door.tls))
     for router in door.routers:
         app.include_router(router)
-    app.include_router(health.build_router(door.probes, door.registry))
+    app.include_router(health.build_router(door.probes, door.measure))
     app.include_router(docs.build_router(app))
     install_handlers(app, door.clock)
     _set_guards(app, door, auth)

@@ -327,7 +327,7 @@ def test_metrics_are_for_viewers(new_site: NewSite) -> None:
 
     registry = CollectorRegistry()
     Gauge("agented_test", "A test.", registry=registry).set(3)
-    site = new_site(registry=registry)
+    site = new_site(measure=lambda: registry)
     assert site.client().get("/metrics").status_code == 401
     reply = site.client(site.token("viewer")).get("/metrics")
     assert "agented_test 3.0" in reply.text
