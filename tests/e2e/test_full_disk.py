@@ -7,10 +7,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from agented.kit.errors import Unavailable
 from tests.e2e.served import Served, make_repository, wait_for
 
 MOUNTS = subprocess.run(
@@ -89,16 +91,45 @@ def test_a_run_waits_for_room_and_loses_nothing(small: OnSmallDisk, tmp_path: Pa
     small.start_on("size=32m")
     run = small.submit(repository, "say ready\nsleep 2\nlines 400000\nwrite done.txt yes")
     wait_for(lambda: "ready" in " ".join(small.lines(run)), what="the first line")
-    filler = small.disk / "filler"
-    with filler.open("wb") as file:
-        file.write(bytes(_room(small) - 1024 * 1024))
-
-    wait_for(lambda: _room(small) == 0 and _kept(small, run) > 500_000, 60, "the full disk")
-    filler.unlink()
+    with _fill(small):
+        wait_for(lambda: _room(small) == 0 and _kept(small, run) > 500_000, 60, "the full disk")
+        # Not only the output: the server, too, has something to write and no room for it.
+        wait_for(lambda: f"{run} waits: " in small.log(), 60, "the server's wait")
+        with pytest.raises(Unavailable, match="is full"):
+            small.submit(repository, "say too much")
     ended = small.ended(run)
     assert ended["state"] == "succeeded", (ended["reason"], ended["detail"])
+    assert ended["detail"] is None
     printed = [line for line in small.lines(run) if line.startswith("line ")]
     assert printed == [f"line {n}" for n in range(1, 400_001)]
+    changed = small.get(f"/api/executions/{run}/changes")["files"]
+    assert [one["path"] for one in changed] == ["done.txt"]
+
+
+def test_what_runs_write_while_the_disk_is_full_is_collected_later(small: OnSmallDisk, tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repository", small.env)
+    small.start_on("size=48m")
+    runs = [small.submit(repository, f"say ready\nsleep 2\nsay {n}") for n in range(6)]
+    wait_for(lambda: "ready" in small.lines(runs[0]), what="the first line")
+    with _fill(small, leave=0):
+        wait_for(lambda: any(f"{run} waits: " in small.log() for run in runs), 60, "the server's wait")
+    for n, run in enumerate(runs):
+        ended = small.ended(run)
+        assert (ended["state"], ended["detail"]) == ("succeeded", None)
+        assert str(n) in small.lines(run)
+
+
+@contextmanager
+def _fill(server: OnSmallDisk, leave: int = 1024 * 1024) -> Iterator[None]:
+    """Takes all room but `leave` bytes until the block ends."""
+    filler = server.disk / "filler"
+    # What the server writes meanwhile takes of the room, too.
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        file.write(bytes(_room(server) - leave))
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 def _room(server: OnSmallDisk) -> int:

@@ -26,7 +26,7 @@ from agented.executions.model import Execution
 from agented.executions.worker import Delivered
 from agented.kit.clock import Clock
 from agented.kit.db import Database
-from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound
+from agented.kit.errors import AgentedError, Conflict, Invalid, NotFound, is_outage
 from agented.kit.loose import mapping
 from agented.projects.git import Git, find_repository
 from agented.projects.github import Comment, GitHub, Remote, check_remote, parse_remote
@@ -111,6 +111,8 @@ class Results:
             except NoResult as missing:
                 return self._failed(job, "no_result", str(missing))
             except AgentedError as error:
+                if is_outage(error):
+                    raise
                 if error.status < 500 or pause_s is None:
                     return self._failed(job, "result_failed", error.message)
                 log.warning("the result of %s: %s", job.execution.id, error.message)

@@ -16,7 +16,7 @@ from agented.backends.contract import Backend, Permission
 from agented.executions import model, store
 from agented.executions.journal import Journal
 from agented.executions.model import TERMINAL, Execution, OnLimit, State, Trust
-from agented.executions.output import Kept
+from agented.executions.output import Kept, ShownLine
 from agented.executions.requests import Requests
 from agented.executions.wire import attempt_out, execution_out, line_out
 from agented.kit.db import Database
@@ -306,9 +306,9 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
     ) -> Response:
         complete = ports.requests.get(execution_id).state in TERMINAL
         with Kept(ports.runs / execution_id) as kept:
-            lines = kept.lines(first, limit)
             total = kept.total()
-        return _json({"lines": [line_out(line) for line in lines], "total": total, "complete": complete})
+            lines = kept.lines(first, limit)
+        return _json(_page(lines, total, complete))
 
     @router.get(
         "/{execution_id}/log/lines",
@@ -324,9 +324,9 @@ def build_router(ports: ExecutionsApi) -> APIRouter:
         complete = ports.requests.get(execution_id).state in TERMINAL
         numbers = sorted({int(number) for number in n.split(",")})[:500]
         with Kept(ports.runs / execution_id) as kept:
-            lines = [line for number in numbers for line in kept.lines(number, 1)]
             total = kept.total()
-        return _json({"lines": [line_out(line) for line in lines], "total": total, "complete": complete})
+            lines = [line for number in numbers for line in kept.lines(number, 1)]
+        return _json(_page(lines, total, complete))
 
     @router.get("/{execution_id}/log/errors", response_model=Matches, openapi_extra=role("viewer"))
     def errors(execution_id: str, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> dict[str, Any]:
@@ -431,6 +431,12 @@ def _range(header: str | None, size: int) -> tuple[int, int]:
 def _raw(folder: Path, start: int, end: int) -> Iterator[bytes]:
     with Kept(folder) as kept:
         yield from kept.raw(start, end)
+
+
+def _page(lines: list[ShownLine], total: int, complete: bool) -> dict[str, Any]:
+    """total: counted before the lines were read, so that who goes on after it misses none that came meanwhile."""
+    total = max(total, lines[-1].n if lines else 0)
+    return {"lines": [line_out(line) for line in lines], "total": total, "complete": complete}
 
 
 def _json(value: object) -> Response:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,7 +56,7 @@ from agented.executions.requests import TIMERS
 from agented.kit.bus import Bus
 from agented.kit.clock import Clock, from_micros
 from agented.kit.db import Database
-from agented.kit.errors import AgentedError
+from agented.kit.errors import AgentedError, is_outage
 from agented.kit.ids import new_id
 from agented.projects.model import Changes, Project, Wanted, Workspace
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BOOT_LOOK_S = 0.05
+_OUTAGE_S = 2.0
 _NOTES_OF = 5_000
 """Events that a hand-over note is made of."""
 
@@ -194,19 +196,36 @@ class Worker:
         self._ports.bus.ring("slots")
 
     def drive(self, execution_id: str) -> None:
-        """Raises Detached when the server leaves before the end; every other fault ends the execution as `broken`."""
-        try:
-            self._drive(execution_id)
-        except Exception as error:
-            # The worker loop is one of the four doors where every fault is caught.
-            if self._leaving.is_set():
-                # The database closes while threads still look; what they meant to do is taken up by the next start.
-                raise Detached from error
-            log.exception("driving %s failed", execution_id)
-            for attempt in self._attempts(execution_id)[-1:]:
-                # Nobody follows it any more.
-                keeping.ask_to_stop(self.attempt_folder(attempt), "cancelled", self._ports.limits.grace_s)
-            self._fail(execution_id, "broken", f"{type(error).__name__}: {error}")
+        """Raises Detached when the server leaves before the end. While the disk is full or the database away it waits;
+        every other fault ends the execution as `broken`.
+        """
+        act: Callable[[str], None] = self._drive
+        broken = False
+        while True:
+            try:
+                act(execution_id)
+                return
+            except Exception as error:
+                # The worker loop is one of the four doors where every fault is caught.
+                if self._leaving.is_set():
+                    # The database closes while threads still look; the next start takes up what they meant to do.
+                    raise Detached from error
+                if is_outage(error):
+                    log.warning("%s waits: %s", execution_id, error)
+                    if self._leaving.wait(_OUTAGE_S):
+                        raise Detached from error
+                    continue
+                log.exception("driving %s failed", execution_id)
+                if broken:
+                    raise
+                broken = True
+                act = partial(self._give_up, f"{type(error).__name__}: {error}")
+
+    def _give_up(self, detail: str, execution_id: str) -> None:
+        for attempt in self._attempts(execution_id)[-1:]:
+            # Nobody follows it any more.
+            keeping.ask_to_stop(self.attempt_folder(attempt), "cancelled", self._ports.limits.grace_s)
+        self._fail(execution_id, "broken", detail)
 
     def folder(self, execution_id: str) -> Path:
         return self._ports.runs / execution_id
@@ -269,6 +288,8 @@ class Worker:
             wanted = Wanted(ref=request.ref, fetch=request.fetch, config_from=request.config_from)
             workspace = self._ports.workspaces.open(project, wanted, execution.id)
         except AgentedError as error:
+            if is_outage(error):
+                raise
             self._fail(execution.id, "workspace_failed", error.message)
             return
         if workspace is None:
@@ -416,6 +437,8 @@ class Worker:
         try:
             self._launch(execution, attempt, command, env, workspace.path, secrets)
         except OSError as error:
+            if is_outage(error):
+                raise
             self._end(execution.id, attempt, End(AttemptVerdict.FAILED, "launch_failed", str(error)))
 
     def describe(self, request: Request) -> list[str]:
@@ -678,6 +701,8 @@ class Worker:
             stats = self._ports.workspaces.collect(workspace).stats
             self._ports.workspaces.close(workspace)
         except AgentedError as error:
+            if is_outage(error):
+                raise
             log.warning("workspace of %s: %s", execution_id, error.message)
             return {}, f"Its workspace could not be put away: {error.message}"
         return {"changed_files": stats.files, "additions": stats.additions, "deletions": stats.deletions}, ""

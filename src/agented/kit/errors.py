@@ -15,6 +15,7 @@ AgentedError(message, code, hint)
 
 from __future__ import annotations
 
+import errno
 from datetime import datetime
 
 
@@ -106,3 +107,10 @@ class LoggedOut(Unavailable):
 
 class Broken(AgentedError):
     code = "broken"
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether only a full disk or a database that does not answer stood in the way: later the same may succeed."""
+    if isinstance(error, Unavailable):
+        return error.code == "disk_full" or error.code.startswith("database_")
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

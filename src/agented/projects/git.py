@@ -65,6 +65,7 @@ ALL_BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _HEX = re.compile(r"[0-9a-f]{4,64}\Z")
 _BUSY = re.compile(r"'(.+\.lock)': File exists|could not lock config file (.+): File exists")
 _BUSY_FOR_S = 15.0
+_NO_ROOM = re.compile("No space left on device|Out of diskspace|Disk quota exceeded")
 # Git reads every worktree's entry, also one that another git is making at this moment.
 _UNFINISHED = re.compile(r"failed to read (.+/worktrees/[^/]+)/commondir")
 _UNFINISHED_FOR_S = 2.0
@@ -756,7 +757,7 @@ def _explain(args: Sequence[str], done: Finished) -> AgentedError:
             field="path",
             hint="Run `git init` there and commit, or name another folder.",
         )
-    if "No space left on device" in said:
+    if _NO_ROOM.search(said):
         return Unavailable("The disk is full.", code="disk_full", hint="Free space and try again.")
     if "promisor remote" in said or "lazy fetch" in said:
         return Unavailable(

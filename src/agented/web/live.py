@@ -199,6 +199,7 @@ class Live:
             lines = _within(kept.lines(cursor, _BATCH_LINES, whole_only=not over))
         if lines:
             after = lines[-1].n + 1
+            total = max(total, lines[-1].n)
             shown = columns_out(lines) if kind == "lines" else {"lines": [line_out(line) for line in lines]}
             return Batch(kind, orjson.dumps({"id": execution_id, **shown, "total": total}), after, behind=after < total)
         if over:

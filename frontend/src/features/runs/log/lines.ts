@@ -87,8 +87,14 @@ export class Lines {
   async load(page: number): Promise<void> {
     this.asked.add(page);
     try {
-      const answer = await this.fetchPage(page * PAGE + 1, PAGE);
-      this.put(answer.lines, answer.total);
+      // An answer holds so many bytes: a page of long lines comes in several.
+      for (let from = page * PAGE + 1, until = from + PAGE; from < until;) {
+        const answer = await this.fetchPage(from, until - from);
+        this.put(answer.lines, answer.total);
+        const last = answer.lines.at(-1);
+        if (!last || last.n >= answer.total) break;
+        from = last.n + 1;
+      }
       this.trim(page);
     } catch (error) {
       this.failed(error);
