@@ -220,6 +220,23 @@ class Served:
                 return items
             items += page["items"]
 
+    def told(self, path: str, most: int, cursor: str = "") -> list[tuple[str, str, Any]]:
+        """The first events of a stream, opened where `cursor` stood: their ids, names and data."""
+        headers = {"Authorization": f"Bearer {self.token}", **({"Last-Event-ID": cursor} if cursor else {})}
+        found: list[tuple[str, str, Any]] = []
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}{path}", headers=headers), timeout=10) as reply:
+            fields: dict[str, str] = {}
+            while len(found) < most:
+                name, _, value = reply.readline().decode().rstrip("\n").partition(": ")
+                if name:
+                    fields[name] = value
+                elif "data" in fields:
+                    found.append((fields["id"], fields["event"], json.loads(fields["data"])))
+                    fields = {}
+                else:
+                    fields = {}
+        return found
+
 
 def make_repository(folder: Path, env: Mapping[str, str]) -> Path:
     """A small repository whose default branch is neither main nor master."""

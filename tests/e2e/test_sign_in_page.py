@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import shutil
 import urllib.error
@@ -143,7 +142,7 @@ def test_only_an_admin_signs_in_and_the_stream_resumes(served: Served, tmp_path:
     path = f"/api/accounts/{key}/sign-in"
     started = served.post(path, {})
     wait_for(lambda: served.get(path)["code"], what="the code")
-    first = events(served, path, 2)
+    first = served.told(f"{path}/stream", 2)
     assert [name for _, name, _ in first] == ["state", "output"]
     assert (first[0][2]["id"], first[1][2]["offset"]) == (started["id"], 0)
     cursor = first[1][0]
@@ -151,7 +150,7 @@ def test_only_an_admin_signs_in_and_the_stream_resumes(served: Served, tmp_path:
         client.post(f"{path}/keys", {"text": "bad\r"})
         with pytest.raises(AgentedError):
             client.post(f"{path}/keys", {"text": "x" * 5000})
-    resumed = [one for one in events(served, path, 2, cursor) if one[1] == "output"]
+    resumed = [one for one in served.told(f"{path}/stream", 2, cursor) if one[1] == "output"]
     assert resumed[0][2]["offset"] == int(cursor.rpartition("@")[2]) > 0
     operator = served.run("token", "--role", "operator").strip()
     for method, where in (("GET", path), ("POST", path), ("DELETE", path), ("GET", f"{path}/stream")):
@@ -165,26 +164,6 @@ def test_only_an_admin_signs_in_and_the_stream_resumes(served: Served, tmp_path:
     for missing in ("claude:acc_nobody", "nobody:default", "nonsense"):
         with pytest.raises(NotFound):
             served.get(f"/api/accounts/{missing}/sign-in")
-
-
-def events(served: Served, path: str, most: int, cursor: str = "") -> list[tuple[str, str, Any]]:
-    """The first events of a stream: their ids, names and data."""
-    headers = {"Authorization": f"Bearer {served.token}", **({"Last-Event-ID": cursor} if cursor else {})}
-    found: list[tuple[str, str, Any]] = []
-    with urllib.request.urlopen(
-        urllib.request.Request(f"{served.url}{path}/stream", headers=headers), timeout=10
-    ) as reply:
-        fields: dict[str, str] = {}
-        while len(found) < most:
-            name, _, value = reply.readline().decode().rstrip("\n").partition(": ")
-            if name:
-                fields[name] = value
-            elif "data" in fields:
-                found.append((fields["id"], fields["event"], json.loads(fields["data"])))
-                fields = {}
-            else:
-                fields = {}
-    return found
 
 
 @pytest.mark.real
@@ -226,4 +205,4 @@ def printed(served: Served, path: str) -> str:
     state = served.get(path)
     if not state["size"]:
         return ""
-    return str(base64.b64decode(events(served, path, 2)[1][2]["bytes"]).decode("utf-8", "replace"))
+    return str(base64.b64decode(served.told(f"{path}/stream", 2)[1][2]["bytes"]).decode("utf-8", "replace"))

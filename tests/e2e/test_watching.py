@@ -225,3 +225,16 @@ def test_ten_tabs_watch_over_one_connection(served: Served, repository: Path, br
     metrics = served.metrics()
     assert "agented_stream_viewers 1.0" in metrics
     served.post(f"/api/executions/{run}/cancel")
+
+
+def test_a_list_that_breaks_off_among_its_rows_is_told_all_of_them(served: Served, repository: Path) -> None:
+    runs = {served.submit(repository, f"say {n}") for n in range(3)}
+    for run in runs:
+        served.ended(run)
+    path, start = "/api/stream?topics=executions", "executions=0"
+    (cursor, _, first), *_ = served.told(path, 1, start)
+    again = served.told(path, 4, cursor)
+    assert first["id"] in runs
+    assert {told["id"] for _, name, told in again if name == "execution"} == runs
+    assert [name for _, name, _ in again] == ["execution"] * 3 + ["counts"]
+    assert again[-1][0] != start

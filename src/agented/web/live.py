@@ -136,9 +136,12 @@ class Live:
                 sent = False
                 for watch in watches:
                     watch.behind = False
-                    for name, data in await self._news(watch):
+                    before = _cursors(watches)
+                    news = await self._news(watch)
+                    for number, (name, data) in enumerate(news, 1):
                         sent = True
-                        yield _message(name, data, watches)
+                        # Who breaks off among several is told them all again.
+                        yield _message(name, data, _cursors(watches) if number == len(news) else before)
                 now = time.monotonic()
                 if now - checked_at >= _CHECK_S:
                     checked_at = now
@@ -252,9 +255,12 @@ def _within(lines: list[Any]) -> list[Any]:
     return taken
 
 
-def _message(name: str, data: bytes, watches: list[Watch]) -> bytes:
-    cursor = ";".join(f"{watch.topic}={watch.cursor}" for watch in watches)
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), name.encode(), data)
+def _cursors(watches: list[Watch]) -> bytes:
+    return ";".join(f"{watch.topic}={watch.cursor}" for watch in watches).encode()
+
+
+def _message(name: str, data: bytes, cursors: bytes) -> bytes:
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursors, name.encode(), data)
 
 
 def _parse_cursor(text: str | None) -> dict[str, int]:
